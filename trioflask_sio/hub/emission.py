@@ -1,0 +1,74 @@
+"""One emit on its way from the caller's thread to the receivers.
+
+It is encoded where it was made, in the caller's thread: data that cannot be sent raises there (spec 1.9.1), and what
+the caller changes afterwards does not change what was sent. With a callback every receiver needs its own
+acknowledgement id; the JSON is still made once and the id is put into its place per receiver.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from trioflask_sio._types import Room, Sid
+from trioflask_sio.hub.acks import Callback
+from trioflask_sio.protocol.outgoing import Outgoing
+
+__all__ = ["Emission", "Numbered"]
+
+
+class Numbered:
+    """An event packet with the place of its acknowledgement id left open (spec 2.1.2).
+
+    Args:
+        messages: the packet encoded without an id, then its attachments.
+        namespace: the packet's namespace, which tells where the id goes.
+        event: the event's name.
+        volatile: as in ``Outgoing``.
+    """
+
+    __slots__ = ("_attachments", "_event", "_head", "_tail", "_volatile")
+
+    def __init__(self, messages: tuple[str | bytes, ...], namespace: str, event: str, *, volatile: bool) -> None:
+        text = messages[0]
+        if not isinstance(text, str):
+            raise TypeError(f"only the text form of a packet has a place for an id, got {type(text).__name__}")
+        at = text.index("-") + 1 if text[0] == "5" else 1
+        if namespace != "/":
+            at += len(namespace) + 1
+        self._head = text[:at]
+        self._tail = text[at:]
+        self._attachments = messages[1:]
+        self._event = event
+        self._volatile = volatile
+
+    def with_id(self, ack_id: int) -> Outgoing:
+        """The packet for one receiver."""
+        text = f"{self._head}{ack_id}{self._tail}"
+        return Outgoing((text, *self._attachments), event=self._event, volatile=self._volatile)
+
+
+class Emission(NamedTuple):
+    """What ``Hub.encode`` makes and ``Hub.emit`` delivers. Immutable, made in any thread."""
+
+    namespace: str
+    event: str
+    args: tuple[object, ...]
+    outgoing: Outgoing | None
+    """The shared packet; None when a callback needs one id per receiver."""
+    rooms: tuple[Room, ...] | None
+    """The union of these; None is the whole namespace, ``()`` nobody."""
+    skip: frozenset[Sid]
+    callback: Callback | None
+    volatile: bool
+    sender: Sid | None
+    """The sid whose handler emitted: its own connect handler may already reach it (spec 2.5.2), and callbacks run
+    in its lane."""
+    numbered: Numbered | None
+    """The packet with its id left open, where ``outgoing`` is None."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait with it on its way to the loop."""
+        if self.outgoing is not None:
+            return self.outgoing.size
+        return self.numbered.with_id(0).size if self.numbered is not None else 0
