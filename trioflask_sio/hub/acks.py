@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from trioflask_sio.hub.jobs import Job, JobKind
 
@@ -34,7 +34,7 @@ class AckWaiter(Protocol):
         """Nobody is left who could answer: every receiver has left unanswered, or there was none (decision 6.4 #10)."""
 
 
-Callback: TypeAlias = Union[Callable[..., object], AckWaiter]
+Callback: TypeAlias = Callable[..., object] | AckWaiter
 
 
 class Pending:

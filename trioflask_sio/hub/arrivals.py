@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from trioflask_sio._types import Data
 from trioflask_sio.exceptions import PacketError
 from trioflask_sio.hub.client import Client
 from trioflask_sio.hub.departures import Departures

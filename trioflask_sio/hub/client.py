@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trioflask_sio.hub.socket import Socket, SocketState
 from trioflask_sio.protocol.sio_binary import Assembler
 from trioflask_sio.protocol.sio_machine import NamespaceState
 from trioflask_sio.protocol.sio_packet import decode
-
-from trioflask_sio.hub.socket import Socket, SocketState
 
 if TYPE_CHECKING:
     from trioflask_sio.hub.ports import SessionPort

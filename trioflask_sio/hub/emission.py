@@ -26,7 +26,7 @@ class Numbered:
         volatile: as in ``Outgoing``.
     """
 
-    __slots__ = ("_attachments", "_event", "_head", "_tail", "_volatile")
+    __slots__ = ("_attachments", "_event", "_head", "_tail", "_volatile", "size")
 
     def __init__(self, messages: tuple[str | bytes, ...], namespace: str, event: str, *, volatile: bool) -> None:
         text = messages[0]
@@ -40,6 +40,8 @@ class Numbered:
         self._attachments = messages[1:]
         self._event = event
         self._volatile = volatile
+        self.size = sum(len(message) for message in messages)
+        """Bytes held while it waits, by the length of the messages."""
 
     def with_id(self, ack_id: int) -> Outgoing:
         """The packet for one receiver."""
@@ -71,4 +73,4 @@ class Emission(NamedTuple):
         """Bytes that wait with it on its way to the loop."""
         if self.outgoing is not None:
             return self.outgoing.size
-        return self.numbered.with_id(0).size if self.numbered is not None else 0
+        return self.numbered.size if self.numbered is not None else 0

@@ -126,7 +126,7 @@ def _is_async(fn: HandlerFunction) -> bool:
     inner = fn
     while isinstance(inner, functools.partial):
         inner = inner.func
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(inner, "__call__", None))
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(type(inner).__call__)
 
 
 def _takes_one(fn: HandlerFunction) -> bool:

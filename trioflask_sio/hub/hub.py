@@ -165,10 +165,7 @@ class Hub:
         messages = encode_event(namespace, event, args, None, self._json)
         if len(messages) - 1 > CLIENT_ATTACHMENTS and event not in self._warned:
             self._warn_attachments(namespace, event, len(messages) - 1)
-        if not skip:
-            without = _NOBODY
-        else:
-            without = frozenset((skip,)) if isinstance(skip, str) else frozenset(skip)
+        without = frozenset((skip,) if isinstance(skip, str) else skip) if skip else _NOBODY
         outgoing = numbered = None
         if callback is None:
             outgoing = Outgoing(messages, event=event, volatile=volatile)
@@ -190,16 +187,7 @@ class Hub:
 
         A socket whose connect handler is still deciding receives only what that handler emits (spec 2.5.2).
         """
-        get = self._wiring.sockets.get
-        skip, sender = emission.skip, emission.sender
-        connected, connecting = SocketState.CONNECTED, SocketState.CONNECTING
-        receivers = [
-            socket
-            for sid in sids
-            if (socket := get(sid)) is not None
-            and (socket.state is connected or (sid == sender and socket.state is connecting))
-            and sid not in skip
-        ]
+        receivers = self._receivers(emission, sids)
         if emission.volatile:
             ready = [socket for socket in receivers if socket.client.session.can_take_now()]
             self._wiring.count("volatile_dropped", len(receivers) - len(ready))
@@ -207,7 +195,7 @@ class Hub:
         if emission.outgoing is not None:
             self._enqueue_shared(receivers, emission.outgoing)
         elif emission.numbered is not None and emission.callback is not None:
-            self._enqueue_numbered(receivers, emission.numbered, emission.callback, sender)
+            self._enqueue_numbered(receivers, emission.numbered, emission.callback, emission.sender)
 
     def flush(self) -> None:
         """Phase 2: send what the outboxes hold, as far as the engine does so in one go."""
@@ -321,6 +309,18 @@ class Hub:
         if close:
             session.close(CloseReason.SERVER_DISCONNECT)
         return socket
+
+    def _receivers(self, emission: Emission, sids: Iterable[Sid]) -> list[Socket]:
+        get = self._wiring.sockets.get
+        skip, sender = emission.skip, emission.sender
+        connected, connecting = SocketState.CONNECTED, SocketState.CONNECTING
+        return [
+            socket
+            for sid in sids
+            if (socket := get(sid)) is not None
+            and sid not in skip
+            and (socket.state is connected or (sid == sender and socket.state is connecting))
+        ]
 
     def _enqueue_shared(self, receivers: Iterable[Socket], item: Outgoing) -> None:
         engine = self._wiring.engine

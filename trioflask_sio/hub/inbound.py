@@ -19,7 +19,7 @@ from trioflask_sio.hub.jobs import Job, JobKind
 from trioflask_sio.hub.socket import Socket, SocketState
 from trioflask_sio.hub.wiring import Wiring
 from trioflask_sio.protocol.outgoing import Outgoing
-from trioflask_sio.protocol.sio_machine import NamespaceState, Verdict, verdict
+from trioflask_sio.protocol.sio_machine import Verdict, verdict
 from trioflask_sio.protocol.sio_packet import Ack, Connect, Disconnect, Event, Packet, encode_ack
 
 __all__ = ["Inbound"]

@@ -94,11 +94,9 @@ class Lane:
 
     def take(self, runner: object) -> Job | None:
         """The next job, with ``runner`` entered as running; None when nothing is left. Holder only."""
-        try:
-            job = self.jobs.popleft()
-        except IndexError:
-            return None
-        self.running[runner] = None
+        job = self._pop()
+        if job is not None:
+            self.running[runner] = None
         return job
 
     def ended(self, runner: object) -> None:
@@ -108,12 +106,14 @@ class Lane:
     def drop(self) -> list[Job]:
         """Close the lane and take out everything that has not started. Loop; each job goes to us or to a worker."""
         self.closed = True
-        dropped = []
-        while True:
-            try:
-                dropped.append(self.jobs.popleft())
-            except IndexError:
-                return dropped
+        return list(iter(self._pop, None))
+
+    def _pop(self) -> Job | None:
+        # Asking first whether there is one would leave a gap for the other thread.
+        try:
+            return self.jobs.popleft()
+        except IndexError:
+            return None
 
     @property
     def idle(self) -> bool:
