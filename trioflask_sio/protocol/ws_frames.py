@@ -185,25 +185,30 @@ class FrameBuffer:
         """A frame with a long length, or one that is for wsproto."""
         buffer = self._buffer
         first, second = buffer[start], buffer[start + 1]
-        size = second & 0x7F
-        head = 2 if size < 126 else 4 if size == 126 else 10
-        if available < head:
+        head, size = self._length(start, second & 0x7F, available)
+        if size < 0:
             return None
-        minimal = True
-        if head > 2:
-            size = int.from_bytes(buffer[start + 2 : start + head], "big")
-            minimal = size > (125 if head == 4 else 0xFFFF)
         total = self._admit(first, size)
-        head += 4 if second & _MASKED else 0
-        end = start + head + size
+        masked = second & _MASKED
+        body = start + head + (4 if masked else 0)
+        end = body + size
         if end > len(buffer):
             return None
         self._position = end
         # A length written longer than needed is a violation: wsproto says so.
-        if first in (_TEXT, _BINARY) and second & _MASKED and minimal and not self._fragmented:
-            return self._message(first, buffer[start + head - 4 : start + head], buffer[start + head : end])
+        if (first == _TEXT or first == _BINARY) and masked and head == _head(size) and not self._fragmented:
+            return self._message(first, buffer[body - 4 : body], buffer[body:end])
         self._track(first, total)
         return RawFrame(bytes(buffer[start:end]))
+
+    def _length(self, start: int, short: int, available: int) -> tuple[int, int]:
+        """Bytes before the mask, and bytes of the payload: -1 while they have not come."""
+        if short < 126:
+            return 2, short
+        head = 4 if short == 126 else 10
+        if available < head:
+            return head, -1
+        return head, int.from_bytes(self._buffer[start + 2 : start + head], "big")
 
     def _admit(self, first: int, size: int) -> int:
         """Refuse a frame by its header. Returns the bytes of its message so far, itself included."""
@@ -227,6 +232,11 @@ class FrameBuffer:
         self._buffer = b""
         self._position = 0
         return error
+
+
+def _head(size: int) -> int:
+    """Bytes before the mask in the shortest, and only legal, way to write a length."""
+    return 2 if size < 126 else 4 if size < 65_536 else 10
 
 
 def _unmask(key: bytes | bytearray, masked: bytes | bytearray) -> bytes:
