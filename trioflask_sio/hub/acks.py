@@ -139,7 +139,9 @@ class Acks:
 
     def _settle(self, pending: Pending) -> None:
         waiter = pending.waiter
-        if waiter is not None and not pending.waiting and self._waiters.pop(id(waiter), None) and not pending.answered:
+        if waiter is None or pending.waiting:
+            return
+        if self._waiters.pop(id(waiter), None) is not None and not pending.answered:
             waiter.gone()
 
     def _run(self, fn: Callable[..., object], origin: Socket | None, args: tuple[object, ...]) -> None:

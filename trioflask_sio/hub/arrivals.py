@@ -11,7 +11,9 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
+from trioflask_sio._types import Json
 from trioflask_sio.exceptions import PacketError
 from trioflask_sio.hub.client import Client
 from trioflask_sio.hub.departures import Departures
@@ -105,7 +107,8 @@ class Arrivals:
 
     def _refusal(self, socket: Socket, data: Mapping[str, object]) -> tuple[str | bytes, ...]:
         wiring = self._wiring
-        payload: dict[str, object] = dict(data) if data else {"message": REFUSAL}
+        # Whether it is JSON is what the codec finds out.
+        payload = cast("dict[str, Json]", dict(data) if data else {"message": REFUSAL})
         try:
             return encode_connect_error(socket.namespace, payload, wiring.json)
         except (TypeError, ValueError):

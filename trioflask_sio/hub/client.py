@@ -56,7 +56,8 @@ class Client:
         if assembler is None:
             self.size = len(data)
             if isinstance(data, str) and data[:1] not in ("5", "6"):
-                return decode(data, self._limits, self._json)
+                # Only packets of the types 5 and 6 announce attachments.
+                return decode(data, self._limits, self._json)  # type: ignore[return-value]  # see the line above
             assembler = self._assembler = Assembler(self._limits, self._json)
         else:
             self.size += len(data)
@@ -72,12 +73,18 @@ class Client:
             return NamespaceState.LEFT if namespace in self._left else NamespaceState.NEVER
         return NamespaceState.CONNECTED if socket.state is SocketState.CONNECTED else NamespaceState.CONNECTING
 
-    def part(self, socket: Socket) -> None:
-        """``socket`` is no longer the client's membership of its namespace; joining again makes a new one."""
+    def part(self, socket: Socket, *, remember: bool = True) -> None:
+        """``socket`` is no longer the client's membership of its namespace; joining again makes a new one.
+
+        Args:
+            socket: which.
+            remember: the client believed itself inside, so what it sent until it hears otherwise is no offence.
+        """
         namespace = socket.namespace
         if self.sockets.get(namespace) is socket:
             del self.sockets[namespace]
-            self._left[namespace] = None
+            if remember:
+                self._left[namespace] = None
             if len(self._left) > self._remembered:
                 del self._left[next(iter(self._left))]
 

@@ -79,7 +79,7 @@ class Departures:
         if socket.state is SocketState.GONE:
             return
         if not socket.ended:
-            self._mark(socket, None, "refused")
+            self._mark(socket, None, "refused", remember=self._wiring.config.always_connect)
             self._acks.forget(socket)
         socket.state = SocketState.GONE
         socket.rooms_left = None
@@ -101,7 +101,7 @@ class Departures:
             socket.client.session.release(size)
         return events
 
-    def _mark(self, socket: Socket, reason: str | None, detail: str) -> None:
+    def _mark(self, socket: Socket, reason: str | None, detail: str, *, remember: bool = True) -> None:
         wiring = self._wiring
         socket.reason = reason
         socket.reason_detail = detail
@@ -110,7 +110,7 @@ class Departures:
         socket.state = SocketState.LEAVING
         # Last: whoever sees it in another thread may read the rest.
         socket.ended = True
-        socket.client.part(socket)
+        socket.client.part(socket, remember=remember)
         wiring.adapter.forget(socket.namespace, socket.sid)
 
     def _finish(self, socket: Socket) -> None:

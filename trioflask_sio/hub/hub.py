@@ -27,7 +27,7 @@ from trioflask_sio.hub.lanes import Executor, Lane
 from trioflask_sio.hub.ports import EnginePort, SessionPort
 from trioflask_sio.hub.socket import Socket, SocketState
 from trioflask_sio.hub.wiring import Wiring
-from trioflask_sio.protocol import jsonlib
+from trioflask_sio.protocol.jsonlib import DEFAULT_JSON
 from trioflask_sio.protocol.limits import CLIENT_ATTACHMENTS, Limits
 from trioflask_sio.protocol.outgoing import Outgoing
 from trioflask_sio.protocol.sio_packet import encode_ack, encode_disconnect, encode_event
@@ -70,7 +70,7 @@ class Hub:
         self.config = config
         self.handlers = handlers
         self.adapter: Adapter = LocalAdapter() if adapter is None else adapter
-        self._json = config.json or jsonlib.DEFAULT
+        self._json = config.json or DEFAULT_JSON
         self._limits = Limits(max_attachments=config.max_attachments, strict_auth=config.strict_auth)
         self._logger = logger or logging.getLogger("trioflask_sio.hub")
         self._wiring = Wiring(
@@ -176,7 +176,7 @@ class Hub:
 
     def encode_ack(self, socket: Socket, ack_id: int, args: tuple[object, ...]) -> Outgoing:
         """A handler's answer as a packet (spec 2.3.1). Raises as ``encode`` does."""
-        return Outgoing(encode_ack(socket.namespace, args, ack_id, self._json))
+        return Outgoing(encode_ack(socket.namespace, ack_id, args, self._json))
 
     def emit(self, emission: Emission) -> None:
         """Put it into the outboxes of everybody it is for; ``flush`` sends."""
@@ -336,8 +336,10 @@ class Hub:
         self, receivers: Iterable[Socket], numbered: Numbered, callback: Callback, sender: Sid | None
     ) -> None:
         engine = self._wiring.engine
+        if engine is None:
+            return
         pending = self._acks.open(callback, self._wiring.sockets.get(sender) if sender is not None else None)
-        for socket in receivers if engine is not None else ():
+        for socket in receivers:
             session = socket.client.session
             if session.enqueue(numbered.with_id(pending.enter(socket))):
                 engine.flush_soon(session)

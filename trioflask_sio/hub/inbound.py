@@ -19,7 +19,7 @@ from trioflask_sio.hub.jobs import Job, JobKind
 from trioflask_sio.hub.socket import Socket, SocketState
 from trioflask_sio.hub.wiring import Wiring
 from trioflask_sio.protocol.outgoing import Outgoing
-from trioflask_sio.protocol.sio_machine import Verdict, verdict
+from trioflask_sio.protocol.sio_machine import Verdict, judge
 from trioflask_sio.protocol.sio_packet import Ack, Connect, Disconnect, Event, Packet, encode_ack
 
 __all__ = ["Inbound"]
@@ -52,10 +52,10 @@ class Inbound:
             return
         namespace = packet.namespace
         state = client.state_of(namespace)
-        judged = verdict(state, type(packet))
-        if judged is Verdict.DISPATCH:
+        verdict = judge(state, packet)
+        if verdict is Verdict.DISPATCH:
             self._dispatch(client, packet)
-        elif judged is Verdict.CLOSE:
+        elif verdict is Verdict.CLOSE:
             what = (
                 f"{type(packet).__name__} packet for namespace {namespace[:100]!r}, which is {state.name.lower()} there"
             )
@@ -112,7 +112,7 @@ class Inbound:
         wiring = self._wiring
         wiring.count("events_unhandled")
         if packet.id is not None and not socket.ended and wiring.handlers.answers_unhandled(socket.namespace, name):
-            messages = encode_ack(socket.namespace, (), packet.id, wiring.json)
+            messages = encode_ack(socket.namespace, packet.id, (), wiring.json)
             socket.client.session.send(Outgoing(messages))
 
     def _close(self, client: Client, reason: CloseReason, what: str) -> None:
