@@ -74,6 +74,13 @@ class Departures:
             timers = self._wiring.engine.timers
             socket.grace = timers.call_later(self._wiring.config.disconnect_grace, partial(self._finish, socket))
 
+    def hurry(self, socket: Socket) -> None:
+        """The server stops: its disconnect handler waits no longer for the client's other handlers."""
+        if socket.decided is None:
+            self.erase(socket)  # its connect handler is stuck: nobody was told that it is there
+        else:
+            self._finish(socket)
+
     def erase(self, socket: Socket) -> None:
         """Remove the last trace. Idempotent."""
         if socket.state is SocketState.GONE:

@@ -239,6 +239,16 @@ class Hub:
         socket.decided = socket.decided or False
         self._departures.erase(socket)
 
+    def hurry(self) -> None:
+        """The grace of every leaving socket is over: the server stops and its timers with it."""
+        for socket in tuple(self._wiring.sockets.values()):
+            if socket.state is SocketState.LEAVING:
+                self._departures.hurry(socket)
+
+    def when_empty(self, tell: Callable[[], None] | None) -> None:
+        """Call ``tell`` each time the last socket's last trace has gone; None stops that."""
+        self._wiring.on_empty = tell
+
     # Rooms and membership.
 
     def find(self, sid: Sid, namespace: str) -> Socket | None:
@@ -336,15 +346,13 @@ class Hub:
         self, receivers: Iterable[Socket], numbered: Numbered, callback: Callback, sender: Sid | None
     ) -> None:
         engine = self._wiring.engine
-        if engine is None:
-            return
         pending = self._acks.open(callback, self._wiring.sockets.get(sender) if sender is not None else None)
         for socket in receivers:
             session = socket.client.session
-            if session.enqueue(numbered.with_id(pending.enter(socket))):
-                engine.flush_soon(session)
-            else:
+            if not session.enqueue(numbered.with_id(pending.enter(socket))):
                 pending.leave(socket)
+            elif engine is not None:
+                engine.flush_soon(session)
         self._acks.sent(pending)
 
     def _warn_attachments(self, namespace: str, event: str, count: int) -> None:

@@ -37,6 +37,7 @@ class Wiring:
         "json",
         "logger",
         "new_sid",
+        "on_empty",
         "population",
         "sockets",
         "stats",
@@ -66,6 +67,8 @@ class Wiring:
         self.sockets: dict[Sid, Socket] = {}
         self.population: dict[str, int] = {}
         """How many sockets each namespace has, leaving ones included."""
+        self.on_empty: Callable[[], None] | None = None
+        """Called when the last socket's last trace has gone."""
         self.stats: dict[str, int] = {}
         """Counters of what was dropped or ignored, by name."""
 
@@ -87,6 +90,8 @@ class Wiring:
             self.population[socket.namespace] = left
         else:
             del self.population[socket.namespace]
+            if not self.sockets and self.on_empty is not None:
+                self.on_empty()
 
     def find(self, sid: object, namespace: str) -> Socket | None:
         """The socket of this sid in this namespace, also while it is connecting or leaving."""

@@ -1,0 +1,164 @@
+"""The awaitable forms for ``async def`` handlers (design §8.15).
+
+In an async handler ``emit``, ``send`` and the room functions are plain: they queue and return. What waits is awaited,
+and found here: ``call``, ``sleep``, ``disconnect``, and an ``emit`` that waits until the addressed client's socket has
+taken what was queued for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from trioflask_sio._types import Sid
+from trioflask_sio.bridge import functions
+from trioflask_sio.bridge.operations import (
+    CALL_TIMEOUT,
+    Answer,
+    as_args,
+    as_rooms,
+    disconnect_job,
+    nested_run,
+    unpack,
+)
+from trioflask_sio.bridge.runs import current_run
+from trioflask_sio.exceptions import ClientGone, TimeoutError, UsageError
+from trioflask_sio.hub.jobs import JobKind
+
+__all__ = ["call", "disconnect", "emit", "sleep"]
+
+DRAIN_STEP = 0.01
+"""Seconds between two looks at a client's outbox in ``emit``."""
+
+
+class _Mailbox:
+    """Takes the place of a waiting thread: the answer sets an event."""
+
+    __slots__ = ("event", "value")
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+        self.value: object = None
+
+    def answered(self, args: tuple[object, ...]) -> None:
+        self.value = args
+        self.event.set()
+
+    def gone(self) -> None:
+        self.value = Answer.GONE
+        self.event.set()
+
+
+async def sleep(seconds: float = 0) -> None:
+    """Wait ``seconds``; a cancellation point on every event loop."""
+    await anyio.sleep(seconds)
+
+
+async def call(
+    event: str,
+    *args: object,
+    namespace: str | None = functions._UNSET,
+    to: object = None,
+    timeout: float = CALL_TIMEOUT,
+) -> Any:
+    """Emit to one client, by default the sender, and wait for its acknowledgement.
+
+    Args:
+        event: the event's name.
+        *args: at most one payload; a tuple is several event arguments.
+        namespace: default: that of the present event.
+        to: the client's sid; default: the sender.
+        timeout: seconds.
+
+    Returns:
+        None, the one value, or a tuple of several.
+
+    Raises:
+        TimeoutError: no answer in time.
+        ClientGone: the client left before it answered.
+    """
+    socketio = functions._server("call")
+    runtime = socketio.runtime
+    rooms = as_rooms(to) or (functions._sid("call"),)
+    mailbox = _Mailbox()
+    emission = runtime.hub.encode(
+        functions._namespace(namespace, "call"), event, as_args(args, "call"), callback=mailbox, rooms=rooms
+    )
+    runtime.border.drain()
+    runtime.hub.emit(emission)
+    runtime.hub.flush()
+    try:
+        with anyio.move_on_after(timeout):
+            await mailbox.event.wait()
+    finally:
+        runtime.hub.withdraw(mailbox)
+    if not mailbox.event.is_set():
+        raise TimeoutError(f"The client {rooms[0]!r} did not answer {event!r} within {timeout:g} s.")
+    if mailbox.value is Answer.GONE:
+        raise ClientGone(f"The client {rooms[0]!r} left, or was not connected, before it answered {event!r}.")
+    assert isinstance(mailbox.value, tuple)
+    return unpack(mailbox.value)
+
+
+async def emit(event: str, *args: object, to: Sid | None = None, **options: Any) -> None:
+    """Emit to one client and wait until its outbox is empty, so that a fast producer keeps the client's pace.
+
+    Args:
+        event: the event's name.
+        *args: at most one payload.
+        to: the client's sid; default: the sender. A room is not waited for: one slow member would hold up the caller.
+        **options: as for :func:`trioflask_sio.emit`.
+
+    Raises:
+        TypeError: the payload cannot be sent.
+    """
+    runtime = functions._server("emit").runtime
+    target = to if to is not None else functions._sid("emit")
+    namespace = functions._namespace(options.get("namespace", functions._UNSET), "emit")
+    functions.emit(event, *args, to=target, **options)
+    await anyio.lowlevel.checkpoint()
+    while True:
+        socket = runtime.hub.find(target, namespace)
+        if socket is None or socket.ended or socket.client.session.can_take_now():
+            return
+        await anyio.sleep(DRAIN_STEP)
+
+
+async def disconnect(sid: Sid | None = None, namespace: str | None = None) -> None:
+    """Put a client, by default the sender, out of the namespace.
+
+    The sender's own disconnect handler has run when this returns, and the caller is not cancelled by its own call.
+
+    Raises:
+        UsageError: called outside an async handler.
+    """
+    runtime = functions._server("disconnect").runtime
+    who = sid or functions._sid("disconnect")
+    where = namespace or functions._namespace(functions._UNSET, "disconnect")
+    if not runtime.border.on_loop():
+        raise UsageError("aio.disconnect() is for async handlers; in a synchronous one call disconnect().")
+    run = current_run()
+    runtime.border.drain()
+    job = run.job if run is not None else None
+    own = run is not None and job is not None and run.socket is not None and run.socket.sid == who
+    if run is None or not own or job is None or job.kind is JobKind.CONNECT:
+        runtime.hub.disconnect(who, where)
+        runtime.hub.flush()
+        await anyio.lowlevel.checkpoint()
+        return
+    run.cancels = False
+    socket = runtime.hub.disconnect(who, where, run_handler=False)
+    if socket is None:
+        return
+    farewell = disconnect_job(runtime, socket)
+    if farewell.handler is not None and farewell.handler.is_async:
+        await runtime.dispatcher.perform_async(farewell, nested_run(runtime, farewell))
+        runtime.hub.disconnected(socket)
+    elif farewell.handler is not None:
+        done = anyio.Event()
+        runtime.pool.run_disconnect(farewell, done.set)
+        await done.wait()
+    else:
+        runtime.hub.disconnected(socket)

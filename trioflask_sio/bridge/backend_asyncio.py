@@ -1,0 +1,62 @@
+"""What the thread border needs of an asyncio loop: wake it, read its clock, host a thread.
+
+Threads are our own daemons here: AnyIO's asyncio threads are joined when the interpreter exits, so a handler stuck in
+foreign code would hold up the end of the process (design §8.7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from anyio import CapacityLimiter
+
+__all__ = ["AsyncioBackend"]
+
+
+class AsyncioBackend:
+    """One running asyncio loop, seen from its own thread at construction and from every thread afterwards."""
+
+    name = "asyncio"
+
+    def __init__(self) -> None:
+        self.thread_id = threading.get_ident()
+        self._loop = asyncio.get_running_loop()
+
+    def wake(self, fn: Callable[[], None]) -> bool:
+        """Run ``fn`` on the loop soon; callable from every thread. False when the loop has ended."""
+        try:
+            self._loop.call_soon_threadsafe(fn)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
+
+    def now(self) -> float:
+        """The loop's clock in seconds, readable from every thread."""
+        return self._loop.time()
+
+    async def host_thread(self, fn: Callable[[], None], limiter: CapacityLimiter) -> None:
+        """Run ``fn`` in a daemon thread until it returns; cancelled, the thread is abandoned."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        async with limiter:
+            threading.Thread(target=partial(self._run, fn, done), name="trioflask_sio worker", daemon=True).start()
+            await done
+
+    def _run(self, fn: Callable[[], None], done: asyncio.Future[None]) -> None:
+        error: BaseException | None = None
+        try:
+            fn()
+        except BaseException as caught:
+            error = caught
+        self.wake(partial(_settle, done, error))
+
+
+def _settle(done: asyncio.Future[None], error: BaseException | None) -> None:
+    if done.done():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)

@@ -1,0 +1,142 @@
+"""Class-based namespaces: a method ``on_<event>`` for each event (spec 1.11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from trioflask_sio._types import Room, Sid
+from trioflask_sio.bridge.operations import CALL_TIMEOUT
+from trioflask_sio.exceptions import UsageError
+from trioflask_sio.hub.handlers import Handler
+
+if TYPE_CHECKING:
+    from trioflask_sio.bridge.extension import SocketIO
+
+__all__ = ["Namespace"]
+
+
+class Namespace:
+    """Subclass it, define ``on_connect``, ``on_disconnect``, ``on_<event>``, and give an instance to ``on_namespace``.
+
+    Args:
+        namespace: its name; default ``/``; ``*`` is every namespace that has no handlers of its own.
+    """
+
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace = namespace or "/"
+        self._socketio: SocketIO | None = None
+        self._found: dict[str, Handler | None] = {}
+
+    def attach(self, socketio: SocketIO) -> None:
+        """Called by ``on_namespace``."""
+        self._socketio = socketio
+
+    @property
+    def socketio(self) -> SocketIO:
+        """The server it is registered with.
+
+        Raises:
+            UsageError: it is not registered yet.
+        """
+        if self._socketio is None:
+            raise UsageError(
+                f"{type(self).__name__} is not registered: call socketio.on_namespace({type(self).__name__}(…)) first."
+            )
+        return self._socketio
+
+    def resolve(self, event: str) -> Handler | None:
+        """The handler of an event: the method ``on_<event>``, its signature read once."""
+        if event not in self._found:
+            method = getattr(self, f"on_{event}", None)
+            self._found[event] = (
+                Handler.make(method, event, self.namespace, class_based=True) if callable(method) else None
+            )
+        return self._found[event]
+
+    # --- acting: as the methods of SocketIO, in this namespace ----------------------------------------------------
+
+    def emit(
+        self,
+        event: str,
+        data: object = None,
+        room: object = None,
+        include_self: bool = True,
+        namespace: str | None = None,
+        callback: Callable[..., object] | None = None,
+        to: object = None,
+        skip_sid: object = None,
+    ) -> None:
+        """Emit to everybody in this namespace, or to ``to`` / ``room``. See ``SocketIO.emit``."""
+        self.socketio.emit(
+            event,
+            data,
+            namespace=namespace or self.namespace,
+            to=room if to is None else to,
+            include_self=include_self,
+            skip_sid=skip_sid,
+            callback=callback,
+        )
+
+    def send(
+        self,
+        data: object,
+        room: object = None,
+        include_self: bool = True,
+        namespace: str | None = None,
+        callback: Callable[..., object] | None = None,
+        to: object = None,
+        skip_sid: object = None,
+    ) -> None:
+        """Emit the event ``message``. See ``SocketIO.send``."""
+        self.socketio.send(
+            data,
+            namespace=namespace or self.namespace,
+            to=room if to is None else to,
+            include_self=include_self,
+            skip_sid=skip_sid,
+            callback=callback,
+        )
+
+    def call(
+        self,
+        event: str,
+        data: object = None,
+        to: object = None,
+        sid: Sid | None = None,
+        namespace: str | None = None,
+        timeout: float | None = None,
+        ignore_queue: bool = False,
+    ) -> Any:
+        """Emit to one client and wait for its acknowledgement; ``timeout`` in seconds, default 60."""
+        return self.socketio.call(
+            event,
+            data,
+            namespace=namespace or self.namespace,
+            to=sid if to is None else to,
+            timeout=CALL_TIMEOUT if timeout is None else timeout,
+        )
+
+    def enter_room(self, sid: Sid, room: Room, namespace: str | None = None) -> None:
+        """Put a client into a room."""
+        self.socketio.operations.enter_room(sid, namespace or self.namespace, room)
+
+    def leave_room(self, sid: Sid, room: Room, namespace: str | None = None) -> None:
+        """Take a client out of a room."""
+        self.socketio.operations.leave_room(sid, namespace or self.namespace, room)
+
+    def close_room(self, room: Room, namespace: str | None = None) -> None:
+        """Take everybody out of a room."""
+        self.socketio.operations.close_room(room, namespace or self.namespace)
+
+    def rooms(self, sid: Sid, namespace: str | None = None) -> list[Room]:
+        """The rooms of a client."""
+        return self.socketio.operations.rooms(sid, namespace or self.namespace)
+
+    def disconnect(self, sid: Sid, namespace: str | None = None) -> None:
+        """Put a client out of this namespace."""
+        self.socketio.operations.disconnect(sid, namespace or self.namespace)
+
+    def is_asyncio_based(self) -> bool:
+        """False: handlers of both kinds may stand side by side."""
+        return False
