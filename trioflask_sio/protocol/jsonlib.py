@@ -3,8 +3,8 @@
 Rules:
 
 * The standard library decides what is legal and what it means: which types may be sent (no datetime, UUID, Enum or
-  dataclass), how keys are written, how large an integer is. orjson does the work where both agree, which ``scan`` and a
-  few searches at C speed establish; everything else takes the standard library's way.
+  dataclass), how keys are written, how large an integer is. orjson does the work where both agree; what it would do
+  differently is found at C speed (``fast``, ``loads``) and takes the standard library's way.
 * Three deliberate differences: NaN and Infinity are refused in both directions (browsers refuse them), text is written
   as UTF-8 and not as ``\\u`` escapes (spec 2.1.2) except lone surrogates, which UTF-8 cannot carry, and a number beyond
   the range of a float is refused where the standard library reads infinity.
@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import marshal
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -26,63 +27,60 @@ import orjson
 from trioflask_sio._types import Json
 from trioflask_sio.exceptions import ConfigError
 
-__all__ = ["BINARY", "DEFAULT_JSON", "FOREIGN", "JsonCodec", "dumps", "loads", "scan", "wrap_json"]
+__all__ = ["DEFAULT_JSON", "MAX_DEPTH", "MAX_INT_DIGITS", "JsonCodec", "dumps", "fast", "loads", "wrap_json"]
 
 MAX_DEPTH: Final = 100
 MAX_INT_DIGITS: Final = 100
-
-BINARY: Final = 1
-"""``scan`` found bytes."""
-FOREIGN: Final = 2
-"""``scan`` found a type that orjson and the standard library may write differently."""
 
 
 class JsonCodec(Protocol):
     """How payloads become text and back; the option ``json`` replaces it (spec 2.10.4)."""
 
-    def dumps(self, data: object, *, plain: bool = False) -> str:
+    def fast(self, data: object) -> str | None:
+        """Compact JSON where that is certain without a closer look: None when there may be bytes or odd types.
+
+        Raises:
+            ValueError: NaN or Infinity.
+        """
+
+    def dumps(self, data: object) -> str:
         """Compact JSON.
 
         Args:
             data: a tree without bytes.
-            plain: the caller has scanned it and found nothing but exact builtin types.
 
         Raises:
             TypeError: a type that JSON does not know.
-            ValueError: NaN, Infinity, or nested too deeply.
+            ValueError: NaN, Infinity, nested too deeply, or within itself.
         """
 
     def loads(self, text: str, max_depth: int = MAX_DEPTH, max_int_digits: int = MAX_INT_DIGITS) -> Json:
         """The value of a JSON text. Raises ValueError for anything else."""
 
 
-def scan(data: object) -> int:
-    """What a tree holds: 0 for exact builtin JSON types only, or ``BINARY`` and ``FOREIGN`` added up.
+def fast(data: object) -> str | None:
+    """See ``JsonCodec.fast``.
 
-    Keys of dictionaries are not looked at: orjson refuses what it would write differently.
-
-    Raises:
-        ValueError: nested deeper than the interpreter can follow, or within itself.
+    ``marshal`` is asked first because it looks at a whole tree at C speed and refuses every type that is not exactly a
+    builtin one, enumerations and UUIDs among them, which orjson would write without a word. The few types that it takes
+    and JSON does not (bytes, sets) are refused by orjson.
     """
     try:
-        return _scan((data,))
-    except RecursionError:
-        raise ValueError(_TOO_DEEP_OUT) from None
-
-
-def dumps(data: object, *, plain: bool = False) -> str:
-    """See ``JsonCodec.dumps``."""
-    if not (plain or scan(data) == 0):
-        return _careful_dumps(data)
-    try:
+        exact = marshal.dumps(cast("Any", data), _MARSHAL)
         text = orjson.dumps(data)
-    except TypeError:
-        # A key that is no string, an integer beyond 64 bits, a lone surrogate, deep nesting: all legal.
-        return _careful_dumps(data)
+    except (ValueError, TypeError):
+        return None
     # orjson writes NaN and Infinity as null, so only a text that holds null can hide one.
-    if b"null" in text and not _finite((data,)):
+    if b"null" in text and _maybe_infinite(exact) and not _finite((data,)):
         raise ValueError(_NOT_FINITE)
     return text.decode()
+
+
+def dumps(data: object) -> str:
+    """See ``JsonCodec.dumps``."""
+    text = fast(data)
+    # A subclass, a key that is no string, an integer beyond 64 bits, a lone surrogate, deep nesting: all may be legal.
+    return _careful_dumps(data) if text is None else text
 
 
 def loads(text: str, max_depth: int = MAX_DEPTH, max_int_digits: int = MAX_INT_DIGITS) -> Json:
@@ -107,9 +105,7 @@ def loads(text: str, max_depth: int = MAX_DEPTH, max_int_digits: int = MAX_INT_D
     except (orjson.JSONDecodeError, UnicodeEncodeError):
         # Wrong, or legal and beyond orjson (a lone surrogate): the standard library knows, and has the better message.
         value = _careful_loads(text, max_int_digits)
-    # A level takes two characters and a bracket, so most texts need no look at the value.
-    if len(text) > 2 * max_depth and text.count("[") + text.count("{") > max_depth:
-        _check_depth(value, max_depth)
+    _check_depth(value, text, max_depth)
     return value
 
 
@@ -117,6 +113,7 @@ class _Default:
     """This module as a codec."""
 
     __slots__ = ()
+    fast = staticmethod(fast)
     dumps = staticmethod(dumps)
     loads = staticmethod(loads)
 
@@ -134,14 +131,17 @@ class _Wrapped:
         self._dumps = dumps
         self._loads = loads
 
-    def dumps(self, data: object, *, plain: bool = False) -> str:
+    def fast(self, data: object) -> str | None:
+        return None
+
+    def dumps(self, data: object) -> str:
         text = self._dumps(data, separators=(",", ":"))
         return text.decode() if isinstance(text, bytes) else cast("str", text)
 
     def loads(self, text: str, max_depth: int = MAX_DEPTH, max_int_digits: int = MAX_INT_DIGITS) -> Json:
         try:
             value = cast("Json", self._loads(text))
-            _check_depth(value, max_depth)
+            _check_depth(value, text, max_depth)
         except RecursionError:
             raise ValueError(_TOO_DEEP_IN.format(max_depth)) from None
         return value
@@ -187,35 +187,22 @@ _LONG: Final = 19
 """Digits from which an integer may be beyond 64 bits."""
 _LONG_RUN: Final = b"0" * _LONG
 _DIGITS_TO_ZERO: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_MARSHAL: Final = 4
+"""The version of the marshal format that ``_maybe_infinite`` reads."""
+_EXPONENT_MARKS: Final = bytes(
+    0x61 if byte == 0x7F else 0x62 if byte == 0xFF else 0x63 if byte >= 0xF0 else 0x20 for byte in range(256)
+)
+_INFINITE_PAIRS: Final = (b"ca", b"cb", b"ba", b"bb")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def _scan(values: Iterable[object]) -> int:
-    # Most containers hold scalars only: one look at C speed settles them.
-    if _SCALARS.issuperset(map(type, values)):
-        return 0
-    found = 0
-    for value in values:
-        kind = type(value)
-        if kind in _SCALARS:
-            continue
-        if kind is list or kind is tuple:
-            found |= _scan(cast("list[object]", value))
-        elif kind is dict:
-            found |= _scan(cast("dict[object, object]", value).values())
-        else:
-            found |= _scan_other(value)
-    return found
+def _maybe_infinite(exact: bytes) -> bool:
+    """Whether a marshalled tree could hold NaN or Infinity: two bytes that end a double whose exponent is all ones.
 
-
-def _scan_other(value: object) -> int:
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return BINARY
-    if isinstance(value, dict):
-        return FOREIGN | _scan(value.values())
-    if isinstance(value, (list, tuple)):
-        return FOREIGN | _scan(value)
-    return FOREIGN
+    Other data may look the same; the answer False is certain.
+    """
+    marks = exact.translate(_EXPONENT_MARKS)
+    return any(pair in marks for pair in _INFINITE_PAIRS)
 
 
 def _finite(values: Iterable[object]) -> bool:
@@ -281,14 +268,18 @@ def _careful_loads(text: str, max_int_digits: int) -> Json:
         raise ValueError("nested too deeply") from None
 
 
-def _check_depth(value: Json, max_depth: int) -> None:
-    """Level by level, so that no stack is used and the work is bounded by the size of the value."""
+def _check_depth(value: Json, text: str, max_depth: int) -> None:
+    """Level by level, so that no stack is used; and only as far as the brackets in the text can still be levels."""
+    if len(text) <= 2 * max_depth:  # a level takes two characters
+        return
+    brackets = text.count("[") + text.count("{")
     level: list[Any] = [value] if isinstance(value, (list, dict)) else []
     depth = 0
-    while level:
+    while level and depth + brackets > max_depth:
         depth += 1
         if depth > max_depth:
             raise ValueError(_TOO_DEEP_IN.format(max_depth))
+        brackets -= len(level)
         level = [
             item
             for container in level

@@ -159,23 +159,27 @@ def encode_disconnect(namespace: str) -> tuple[str, ...]:
 def _encode(
     text_type: str, binary_type: str, namespace: str, data: list[object], id: int | None, json: JsonCodec
 ) -> tuple[str | bytes, ...]:
-    tree, attachments, plain = deconstruct(data)
+    attachments: tuple[bytes, ...] = ()
+    text = json.fast(data)
+    if text is None:
+        tree, attachments = deconstruct(data)
+        text = json.dumps(tree)
     head = f"{binary_type}{len(attachments)}-" if attachments else text_type
     if namespace != "/":
         head = f"{head}{namespace},"
     if id is not None:
         head = f"{head}{id}"
-    return (head + json.dumps(tree, plain=plain), *attachments)
+    return (head + text, *attachments)
 
 
 def _encode_textual(kind: str, namespace: str, data: Json, json: JsonCodec) -> tuple[str, ...]:
-    tree, attachments, plain = deconstruct(data)
+    tree, attachments = deconstruct(data)
     if attachments:
         raise ValueError(
             f"bytes cannot be sent when {namespace} is connected or refused; only events and acks carry them"
         )
     head = kind if namespace == "/" else f"{kind}{namespace},"
-    return (head if data is None else head + json.dumps(tree, plain=plain),)
+    return (head if data is None else head + json.dumps(tree),)
 
 
 _HEADER: Final = re.compile(r"([0-6])(?:([0-9]+)-)?(?:(/[^,]*)(?:,|\Z))?([0-9]*)")

@@ -9,10 +9,10 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, cast
 
 from trioflask_sio.exceptions import PacketError
-from trioflask_sio.protocol.jsonlib import BINARY, FOREIGN, scan
 
 __all__ = ["Slot", "deconstruct", "find_slots"]
 
@@ -20,9 +20,11 @@ Slot: TypeAlias = "tuple[Any, Any, int]"
 """Container, key or index in it, number of the attachment that belongs there."""
 
 _MARK: Final = "_placeholder"
+_BYTES: Final = (bytes, bytearray, memoryview)
+_SCALARS: Final = frozenset((str, int, float, bool, type(None)))
 
 
-def deconstruct(data: object) -> tuple[object, tuple[bytes, ...], bool]:
+def deconstruct(data: object) -> tuple[object, tuple[bytes, ...]]:
     """Take the bytes out of a tree.
 
     Args:
@@ -30,22 +32,36 @@ def deconstruct(data: object) -> tuple[object, tuple[bytes, ...], bool]:
             depth.
 
     Returns:
-        The tree with placeholders, the attachments in order, and whether the tree holds exact builtin JSON types only
-        (so that the fast encoder may take it). Without bytes the tree is ``data`` itself.
+        The tree with placeholders, and the attachments in order. Without bytes the tree is ``data`` itself.
 
     Raises:
-        ValueError: nested too deeply, or within itself.
+        ValueError: nested deeper than the interpreter can follow, or within itself.
     """
-    found = scan(data)
-    if not found & BINARY:
-        return data, (), found == 0
     attachments: list[bytes] = []
-    tree = _replace(data, attachments)
-    return tree, tuple(attachments), not found & FOREIGN
+    try:
+        tree = _replace(data, attachments) if _has_bytes((data,)) else data
+    except RecursionError:
+        raise ValueError("the data is nested too deeply to be sent, or contains itself") from None
+    return tree, tuple(attachments)
+
+
+def _has_bytes(values: Iterable[object]) -> bool:
+    # Most containers hold scalars only: one look at C speed settles them.
+    if _SCALARS.issuperset(map(type, values)):
+        return False
+    for value in values:
+        if isinstance(value, _BYTES):
+            return True
+        if isinstance(value, dict):
+            if _has_bytes(value.values()):
+                return True
+        elif isinstance(value, (list, tuple)) and _has_bytes(value):
+            return True
+    return False
 
 
 def _replace(value: object, attachments: list[bytes]) -> object:
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, _BYTES):
         attachments.append(bytes(value))
         return {_MARK: True, "num": len(attachments) - 1}
     if isinstance(value, dict):

@@ -20,6 +20,7 @@ __all__ = ["FrameBuffer", "FrameError", "FrameTooBig", "RawFrame", "frame", "utf
 
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
+_SIMPLE: Final = frozenset((_TEXT, _BINARY))
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 _CONTROL_MAX: Final = 125
@@ -138,7 +139,7 @@ class FrameBuffer:
             return None
         first = buffer[start]
         size = buffer[start + 1] - _MASKED
-        if not 0 <= size < 126 or (first != _TEXT and first != _BINARY) or self._fragmented:
+        if not 0 <= size < 126 or first not in _SIMPLE or self._fragmented:
             return self._unusual(start, available)
         if size > self._max:
             raise self._fail(FrameTooBig(size, self._max))
@@ -196,7 +197,7 @@ class FrameBuffer:
             return None
         self._position = end
         # A length written longer than needed is a violation: wsproto says so.
-        if (first == _TEXT or first == _BINARY) and masked and head == _head(size) and not self._fragmented:
+        if first in _SIMPLE and masked and head == _head(size) and not self._fragmented:
             return self._message(first, buffer[body - 4 : body], buffer[body:end])
         self._track(first, total)
         return RawFrame(bytes(buffer[start:end]))
