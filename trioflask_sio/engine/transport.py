@@ -133,7 +133,8 @@ class WebSocketTransport(Protocol):
     """One open WebSocket, server side.
 
     ``framed`` tells which pair of methods carries messages out: with True the engine hands whole, ready WebSocket
-    frames to ``try_send`` (where ``can_try_send``) and ``send_bytes``; with False it hands messages to ``send_message``.
+    frames to ``try_send`` (where ``can_try_send``) and ``send_bytes``; with False it hands messages to
+    ``send_message``.
     """
 
     @property
