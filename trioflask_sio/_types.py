@@ -14,9 +14,9 @@ EventName: TypeAlias = str
 Room: TypeAlias = "str | int"
 """A room's name. Applications may use any hashable; strings and integers are what the wire formats can carry."""
 
-Json: TypeAlias = Union[None, bool, int, float, str, "list[Json]", "tuple[Json, ...]", "dict[str, Json]"]
+Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "tuple[Json, ...]", "dict[str, Json]", None]
 
 Data: TypeAlias = Union[
-    None, bool, int, float, str, bytes, bytearray, memoryview, "list[Data]", "tuple[Data, ...]", "dict[str, Data]"
+    bool, int, float, str, bytes, bytearray, memoryview, "list[Data]", "tuple[Data, ...]", "dict[str, Data]", None
 ]
 """What an event or an acknowledgement may carry: JSON with bytes at any depth."""

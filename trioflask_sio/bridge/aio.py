@@ -7,7 +7,7 @@ taken what was queued for it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -20,12 +20,16 @@ from trioflask_sio.bridge.operations import (
     as_args,
     as_rooms,
     disconnect_job,
+    is_own,
     nested_run,
     unpack,
 )
 from trioflask_sio.bridge.runs import current_run
 from trioflask_sio.exceptions import ClientGone, TimeoutError, UsageError
-from trioflask_sio.hub.jobs import JobKind
+
+if TYPE_CHECKING:
+    from trioflask_sio.bridge.runs import Run
+    from trioflask_sio.bridge.runtime import Runtime
 
 __all__ = ["call", "disconnect", "emit", "sleep"]
 
@@ -139,26 +143,29 @@ async def disconnect(sid: Sid | None = None, namespace: str | None = None) -> No
     where = namespace or functions._namespace(functions._UNSET, "disconnect")
     if not runtime.border.on_loop():
         raise UsageError("aio.disconnect() is for async handlers; in a synchronous one call disconnect().")
-    run = current_run()
     runtime.border.drain()
-    job = run.job if run is not None else None
-    own = run is not None and job is not None and run.socket is not None and run.socket.sid == who
-    if run is None or not own or job is None or job.kind is JobKind.CONNECT:
+    run = current_run()
+    if run is not None and is_own(run, who, where):
+        await _disconnect_self(runtime, run, who, where)
+    else:
         runtime.hub.disconnect(who, where)
         runtime.hub.flush()
         await anyio.lowlevel.checkpoint()
-        return
+
+
+async def _disconnect_self(runtime: Runtime, run: Run, sid: Sid, namespace: str) -> None:
+    """The caller's own client: its disconnect handler runs before this returns."""
     run.cancels = False
-    socket = runtime.hub.disconnect(who, where, run_handler=False)
+    socket = runtime.hub.disconnect(sid, namespace, run_handler=False)
     if socket is None:
         return
     farewell = disconnect_job(runtime, socket)
-    if farewell.handler is not None and farewell.handler.is_async:
+    if farewell.handler is None:
+        runtime.hub.disconnected(socket)
+    elif farewell.handler.is_async:
         await runtime.dispatcher.perform_async(farewell, nested_run(runtime, farewell))
         runtime.hub.disconnected(socket)
-    elif farewell.handler is not None:
+    else:
         done = anyio.Event()
         runtime.pool.run_disconnect(farewell, done.set)
         await done.wait()
-    else:
-        runtime.hub.disconnected(socket)

@@ -18,11 +18,22 @@ from trioflask_sio.exceptions import ClientGone, NotServing, TimeoutError, Usage
 from trioflask_sio.hub.jobs import Job, JobKind
 
 if TYPE_CHECKING:
+    from trioflask_sio.bridge.portal import Border
     from trioflask_sio.bridge.runtime import Runtime
     from trioflask_sio.hub.emission import Emission
     from trioflask_sio.hub.socket import Socket
 
-__all__ = ["Operations", "as_args", "as_rooms", "as_sids", "unpack"]
+__all__ = [
+    "Answer",
+    "Operations",
+    "as_args",
+    "as_rooms",
+    "as_sids",
+    "disconnect_job",
+    "is_own",
+    "nested_run",
+    "unpack",
+]
 
 CALL_TIMEOUT = 60.0
 """Seconds that ``call()`` waits by default (spec 1.9.3)."""
@@ -103,12 +114,8 @@ class Operations:
         border = runtime.border
         if border.state is BorderState.UNBOUND:
             return  # nobody is connected yet
-        if run is not None and sender is not None and sender.ended:
-            if run.unwinding and border.state is not BorderState.RUNNING:
-                return
-            if rooms == (sender.sid,) and namespace == sender.namespace:
-                self._emit_to_departed(run, sender, border.now())
-                return
+        if run is not None and sender is not None and sender.ended and self._withheld(run, sender, emission, border):
+            return
         if border.on_loop():
             border.drain()
             runtime.hub.emit(emission)
@@ -118,12 +125,21 @@ class Operations:
         else:
             border.post(runtime.hub.emit, emission, size=emission.size)
 
-    def _emit_to_departed(self, run: Run, socket: Socket, now: float) -> None:
-        """A silent no-op at first; then it ends the handler, so that a loop that only reports ends too."""
-        left = socket.left_at
-        if run.unwinding or not run.cancels or left is None or now - left < self.emit_grace:
-            return
-        raise run.cancellation()
+    def _withheld(self, run: Run, sender: Socket, emission: Emission, border: Border) -> bool:
+        """Whether an emit of a handler whose client has left goes nowhere; late ones to that client end the handler.
+
+        An emit to the departed client alone is a silent no-op at first, so that a handler which only reports its
+        result is not hurt by the departure; after ``emit_grace`` it raises, so that a loop that only reports ends too.
+        """
+        if run.unwinding and border.state is not BorderState.RUNNING:
+            return True  # the server is gone too
+        if emission.rooms != (sender.sid,) or emission.namespace != sender.namespace:
+            return False
+        left = sender.left_at
+        late = left is not None and border.now() - left >= self.emit_grace
+        if late and run.cancels and not run.unwinding:
+            raise run.cancellation()
+        return True
 
     def call(
         self, event: str, args: tuple[object, ...], *, namespace: str, rooms: tuple[Room, ...], timeout: float
@@ -223,7 +239,7 @@ class Operations:
                 "disconnect() waits, and this is the event loop: use `await trioflask_sio.aio.disconnect()`."
             )
         run = current_run()
-        if run is not None and _is_own(run, sid, namespace):
+        if run is not None and is_own(run, sid, namespace):
             self._disconnect_self(runtime, run, sid, namespace)
         else:
             runtime.border.call(partial(_disconnect_other, runtime, sid, namespace))
@@ -273,7 +289,7 @@ def nested_run(runtime: Runtime, job: Job) -> Run:
     return run
 
 
-def _is_own(run: Run, sid: Sid, namespace: str) -> bool:
+def is_own(run: Run, sid: Sid, namespace: str) -> bool:
     """Whether the run works for this client; in its connect handler the hub goes the ordinary way (spec 1.5.7)."""
     socket, job = run.socket, run.job
     if socket is None or job is None or job.kind is JobKind.CONNECT:

@@ -224,25 +224,32 @@ class Crew(Generic[W]):
                 self._bell.set()
 
     async def _watch(self) -> None:
+        """Look at queue and workers while there is work; sleep on the bell while there is none."""
         quiet = 0
         while True:
             if quiet > LINGER:
                 quiet = 0
-                self._bell = anyio.Event()
-                self._awake = False
-                if not self._queue.qsize():
-                    await self._bell.wait()
-                self._bell = None
-            self._awake = True
+                await self._sleep_until_rung()
             seen, at = self._finished, time.perf_counter()
             queued = self._queue.qsize() > 0
             await anyio.sleep(GROWTH_DELAY if queued else TICK)
-            if queued and self._queue.qsize() and seen == self._finished:
-                if time.perf_counter() - at >= GROWTH_DELAY:
-                    self._grow(max(1, len(self._threads)))
-                queued = True
+            if queued:
+                self._grow_if_stuck(seen, at)
             again = self._on_tick()
             quiet = 0 if again or queued else quiet + 1
+
+    async def _sleep_until_rung(self) -> None:
+        self._bell = anyio.Event()
+        self._awake = False
+        if not self._queue.qsize():  # what was put before the flag fell did not ring
+            await self._bell.wait()
+        self._bell = None
+        self._awake = True
+
+    def _grow_if_stuck(self, seen: int, at: float) -> None:
+        """More threads where work is queued and nothing has finished for a while of real time."""
+        if self._queue.qsize() and seen == self._finished and time.perf_counter() - at >= GROWTH_DELAY:
+            self._grow(max(1, len(self._threads)))
 
     def _grow(self, most: int) -> None:
         """Start as many threads as the queue wants and the limits allow."""

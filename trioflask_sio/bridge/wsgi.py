@@ -211,7 +211,7 @@ class _Request:
         """Do what the thread asks for until the response is complete or the client has left."""
         while await self._asked_for_something(receive):
             part, waiter = self._part, self._waiter
-            self._part, self._asked, self._event = None, False, anyio.Event()
+            self._part, self._asked = None, False
             answer: object = True
             if part is None:
                 answer = await self._read(receive)
@@ -225,27 +225,29 @@ class _Request:
                 waiter.wake(answer)
 
     async def _asked_for_something(self, receive: Receive) -> bool:
-        """Wait for the thread. False when the client has left."""
-        if self._asked:
-            pass
-        elif self.scope.gone:
-            return False  # the server stops: nothing more will be asked
-        elif self._more:
-            await self._event.wait()
-        else:
+        """Wait for the thread. False when the client has left or the server stops."""
+        while not self._asked:
+            if self.scope.gone:
+                return False
+            # New each time: a wake-up may come late, for something that has been done already.
+            self._event = anyio.Event()
+            if self._more:
+                await self._event.wait()
+                continue
             with anyio.move_on_after(PATIENCE):
                 await self._event.wait()
-            if not self._event.is_set():
-                await self._watch_client(receive)
-        return self._asked and not (self._part is None and self.scope.gone)
+            if not self._event.is_set() and await self._client_left(receive):
+                return False
+        return not (self._part is None and self.scope.gone)
 
-    async def _watch_client(self, receive: Receive) -> None:
-        """Wait for the thread or for the client's leaving, whichever comes first."""
+    async def _client_left(self, receive: Receive) -> bool:
+        """Wait for a wake-up or for the client's leaving, whichever comes first; True for the latter."""
+        left = False
         with anyio.CancelScope() as self._watch:
-            while not self._event.is_set():
-                if (await receive())["type"] == "http.disconnect":
-                    break
+            while not left:
+                left = (await receive())["type"] == "http.disconnect"
         self._watch = None
+        return left
 
     async def _read(self, receive: Receive) -> tuple[bytes, bool] | None:
         message = await receive()
