@@ -42,6 +42,8 @@ class Run:
     outcome: Outcome | None
     error: str | None = None
     tracebacks: int = 0
+    log: str = ""
+    """The end of what a failed server has written."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +111,17 @@ def _measure(item: Item, server: ServerProcess, cores: Cores) -> Outcome:
 
 def run_once(item: Item, server: Server, number: int, cores: Cores) -> Run:
     """One run; a failure is part of the result, not an exception."""
+    log = ""
     try:
         with ServerProcess(server.command(), core=cores.server, environment=server.environment()) as process:
             try:
                 outcome = _measure(item, process, cores)
             except (WireError, subprocess.TimeoutExpired) as error:
-                raise ServerFailed(f"{error} | the server's log: {process.errors()[-600:]}") from error
+                log = process.errors()
+                raise ServerFailed(f"{error} (the server's last word: {log.splitlines()[-1]})") from error
             return Run(item.name, server.name, number, outcome, tracebacks=process.tracebacks())
     except ServerFailed as error:
-        return Run(item.name, server.name, number, None, error=str(error))
+        return Run(item.name, server.name, number, None, error=str(error), log=log)
 
 
 def run_all(
