@@ -94,9 +94,12 @@ class Lane:
 
     def take(self, runner: object) -> Job | None:
         """The next job, with ``runner`` entered as running; None when nothing is left. Holder only."""
-        job = self._pop()
-        if job is not None:
-            self.running[runner] = None
+        # Asking first whether there is one would leave a gap for the other thread.
+        try:
+            job = self.jobs.popleft()
+        except IndexError:
+            return None
+        self.running[runner] = None
         return job
 
     def ended(self, runner: object) -> None:
@@ -104,14 +107,19 @@ class Lane:
         self.running.pop(runner, None)
 
     def drop(self) -> list[Job]:
-        """Close the lane and take out everything that has not started. Loop; each job goes to us or to a worker."""
-        self.closed = True
-        return list(iter(self._pop, None))
+        """Close the lane and take out everything that has not started. Loop.
 
-    def _pop(self) -> Job | None:
-        # Asking first whether there is one would leave a gap for the other thread.
+        Each job goes to us or to a worker. We take from the end, so that what a worker still gets is the beginning and
+        no job runs whose forerunner was dropped.
+        """
+        self.closed = True
+        dropped = list(iter(self._last, None))
+        dropped.reverse()
+        return dropped
+
+    def _last(self) -> Job | None:
         try:
-            return self.jobs.popleft()
+            return self.jobs.pop()
         except IndexError:
             return None
 
