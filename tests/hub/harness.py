@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from trioflask_sio.hub.config import HubConfig
 from trioflask_sio.hub.handlers import HandlerTable
@@ -13,19 +13,22 @@ from trioflask_sio.hub.socket import Socket
 from trioflask_sio.testing.inline import InlineExecutor
 from trioflask_sio.testing.sessions import FakeEngine, FakeSession
 
+Handled = TypeVar("Handled", bound=Callable[..., object])
+
 
 class House:
     """A hub on a fake engine. Sids count upwards: ``sid-1`` is the first client's.
 
     Args:
         stepwise: jobs run only when ``run`` is called.
+        executor: instead of a plain one.
         options: of ``HubConfig``.
     """
 
-    def __init__(self, *, stepwise: bool = False, **options: Any) -> None:
+    def __init__(self, *, stepwise: bool = False, executor: InlineExecutor | None = None, **options: Any) -> None:
         numbers = itertools.count(1)
         self.handlers = HandlerTable()
-        self.executor = InlineExecutor(stepwise=stepwise)
+        self.executor = executor or InlineExecutor(stepwise=stepwise)
         self.hub = Hub(
             HubConfig(**options),
             self.handlers,
@@ -37,19 +40,25 @@ class House:
         self.hub.attach(self.engine)
         self.executor.attach(self.hub)
 
-    def on(self, event: str, fn: Callable[..., object] | None = None, namespace: str = "/") -> Any:
-        """Register ``fn``, or decorate."""
-        if fn is None:
-            return lambda decorated: self.on(event, decorated, namespace) or decorated
+    def on(self, event: str, fn: Callable[..., object], namespace: str = "/") -> None:
+        """Register a handler."""
         self.handlers.add(namespace, event, fn)
-        return None
+
+    def handles(self, event: str) -> Callable[[Handled], Handled]:
+        """Register the decorated handler, in the root namespace."""
+
+        def register(fn: Handled) -> Handled:
+            self.on(event, fn)
+            return fn
+
+        return register
 
     def join(self, namespace: str = "/", session: FakeSession | None = None) -> tuple[FakeSession, Socket]:
         """A client in ``namespace``, its connect reply read."""
         session = session or self.engine.open()
         session.receive("0" if namespace == "/" else f"0{namespace},")
         self.executor.run()
-        socket = next(reversed(self.hub.sockets.values()))
+        socket = tuple(self.hub.sockets.values())[-1]
         session.take()
         return session, socket
 

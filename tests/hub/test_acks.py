@@ -113,20 +113,27 @@ def test_a_callback_is_dropped_when_the_one_who_emitted_has_left() -> None:
     assert house.hub.stats["callbacks_dropped"] == 1
 
 
-def test_answers_are_read_while_handlers_run_and_while_connecting() -> None:
+def test_answers_are_read_while_the_connect_handler_runs() -> None:
     house = House(stepwise=True)
     waiter = Waiter()
-    house.on("connect", lambda: (house.emit("ask", rooms=["sid-1"], sender="sid-1", callback=waiter), None)[1])
-
-    def park() -> None:
-        house.executor.park()
-
-    house.on("slow", park)
+    house.on("connect", lambda: None)
     session = house.engine.open()
     session.receive("0")
-    socket = house.hub.sockets["sid-1"]
-    job = socket.lane.take("me")
-    assert job is not None
+    # As a call() in the connect handler would, which waits for its answer in a worker's thread.
+    assert house.hub.sockets["sid-1"].lane.take("worker") is not None
+    house.emit("ask", rooms=["sid-1"], sender="sid-1", callback=waiter)
+    assert texts(session) == ['21["ask"]']
+    session.receive("31[5]")
+    assert waiter.heard == [(5,)]
+
+
+def test_answers_are_read_while_the_lane_is_busy() -> None:
+    house = House(stepwise=True)
+    waiter = Waiter()
+    house.on("slow", house.executor.park)
+    session, _ = house.join()
+    session.receive('2["slow"]', '2["slow"]')
+    house.executor.step()
     house.emit("ask", rooms=["sid-1"], sender="sid-1", callback=waiter)
     session.receive("31[5]")
     assert waiter.heard == [(5,)]

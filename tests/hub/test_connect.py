@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_any_other_result_than_false_accepts(result: object) -> None:
     assert texts(session) == ['0{"sid":"sid-1"}']
 
 
-def refuses(*args: object) -> object:
+def refuses(*args: object) -> Callable[[], object]:
     def connect() -> object:
         if args == (False,):
             return False
@@ -116,10 +117,10 @@ def test_a_refusal_says_why_and_leaves_nothing_behind(args: tuple[object, ...], 
     house = House()
     left: list[object] = []
 
-    @house.on("connect")
+    @house.handles("connect")
     def connect() -> object:
         house.hub.enter_room(house.sender(), "/", "room")
-        return refuses(*args)()  # type: ignore[operator]  # it is the function above
+        return refuses(*args)()
 
     house.on("disconnect", left.append)
     session = house.engine.open()
@@ -135,7 +136,7 @@ def test_a_refusal_says_why_and_leaves_nothing_behind(args: tuple[object, ...], 
 
 def test_a_refusal_whose_data_cannot_be_sent_keeps_its_message(caplog: pytest.LogCaptureFixture) -> None:
     house = House()
-    house.on("connect", refuses("no", b"\x00"))  # type: ignore[arg-type]  # it is a function
+    house.on("connect", refuses("no", b"\x00"))
     session = house.engine.open()
     with caplog.at_level(logging.ERROR):
         session.receive("0")
@@ -169,7 +170,7 @@ def test_a_refused_client_may_try_again_and_other_namespaces() -> None:
 def test_what_the_connect_handler_emits_leaves_before_the_reply() -> None:
     house = House()
 
-    @house.on("connect")
+    @house.handles("connect")
     def connect() -> None:
         sid = house.sender()
         house.emit("own", rooms=[sid], sender=sid)
@@ -258,7 +259,7 @@ def test_disconnect_inside_connect_sends_no_connect(nested: bool, result: object
     left: list[object] = []
     house.on("disconnect", left.append)
 
-    @house.on("connect")
+    @house.handles("connect")
     def connect() -> object:
         socket = house.hub.disconnect(house.sender(), "/", run_handler=not nested)
         assert socket is not None

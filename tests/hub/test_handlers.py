@@ -224,12 +224,12 @@ def test_a_decorator_that_hides_the_signature_is_found_out() -> None:
     [
         plain_wrapper(takes_and_calls_wrongly),  # a frame of the application that took the argument ran
         plain_wrapper(lambda auth: int("x")),  # another error
-        plain_wrapper(lambda auth: len(auth, auth)),  # a builtin's TypeError
+        plain_wrapper(lambda auth: auth["a"]["b"]),  # a TypeError without a call
     ],
 )
 def test_a_mistake_of_the_application_is_no_binding_failure(fn: Callable[..., object]) -> None:
     handler = Handler.make(fn, "connect", "/")
-    assert not handler.failed_to_bind(failure(handler, {}))
+    assert not handler.failed_to_bind(failure(handler, {"a": None}))
 
 
 def test_other_events_and_a_handler_that_took_nothing_are_never_called_again() -> None:

@@ -72,25 +72,27 @@ def test_a_handler_that_waits_hands_the_lane_on_and_still_counts() -> None:
     lane.take("second")
     lane.ended("second")
     lane.release()
-    assert not lane.idle
+    seen = [lane.idle]
     lane.ended("first")
-    assert lane.idle
+    assert [*seen, lane.idle] == [False, True]
     assert len(executor.scheduled) == 2
 
 
 def test_idle_at_every_step() -> None:
     lane, _ = lane_and_executor()
-    assert lane.idle
-    lane.post(job(lane))
-    assert not lane.idle
-    lane.take("me")
-    assert not lane.idle
-    lane.ended("me")
-    assert not lane.idle
-    lane.release()
-    assert lane.idle
-    assert lane.claim()
-    assert not lane.idle
+    steps: list[Callable[[], object]] = [
+        lambda: lane.post(job(lane)),
+        lambda: lane.take("me"),
+        lambda: lane.ended("me"),
+        lane.release,
+        lane.claim,
+        lane.release,
+    ]
+    seen = [lane.idle]
+    for step in steps:
+        step()
+        seen.append(lane.idle)
+    assert seen == [True, False, False, False, True, False, True]
 
 
 def test_take_without_jobs_enters_nobody() -> None:
