@@ -18,6 +18,7 @@ Rules (spec 1.4.2, 1.8):
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -96,8 +97,8 @@ class LightContext(_Borrowing):
     def push(self) -> None:
         first = self._managed and getattr(self, self._slot) is None
         self._app_ctx: AppContext = self.app.app_context()
+        _push_app_context(self._app_ctx)
         try:
-            self._app_ctx.push()
             super().push()  # opens the session where there is none
             if first:
                 setattr(self, self._slot, _fork(self.request.environ, getattr(self, self._slot)))
@@ -107,8 +108,7 @@ class LightContext(_Borrowing):
 
     def pop(self, exc: BaseException | None = None) -> None:
         try:
-            if self._cv_tokens:  # empty where the push failed before it came to the request
-                super().pop(exc)
+            super().pop(exc)
         finally:
             self._app_ctx.pop(exc)
 
@@ -158,27 +158,45 @@ class PublicContext:
         vars(self._request).update(extras)
         # Merged contexts (Flask 3.2) and 3.1.3 keep the session behind a property.
         self._slot = "_session" if hasattr(self._context, "_session") else "session"
+        # Where contexts are two, Flask shares the outer application context; where they are merged, each has its own g.
+        self._app_ctx = None if hasattr(self._context, "g") else app.app_context()
 
     @property
     def request(self) -> Request:
         return self._request
 
     def push(self) -> None:
+        if self._app_ctx is not None:
+            _push_app_context(self._app_ctx)
         try:
             self._context.push()
             if self._managed:
                 setattr(self._context, self._slot, _fork(self._request.environ, getattr(self._context, self._slot)))
             self._request.url_rule = self._request.view_args = None
         except BaseException as exc:
-            self._context.pop(exc)
+            with suppress(LookupError):  # what Flask raises when it failed before the context was the current one
+                self.pop(exc)
             raise
 
     def pop(self, exc: BaseException | None = None) -> None:
-        self._context.pop(exc)
+        try:
+            self._context.pop(exc)
+        finally:
+            if self._app_ctx is not None:
+                self._app_ctx.pop(exc)
 
     def save_session(self) -> None:
         if not self._managed:
             _store(self._app, getattr(self._context, self._slot))
+
+
+def _push_app_context(context: AppContext) -> None:
+    """Push it whole or not at all: Flask leaves it pushed when a receiver of its signal raises."""
+    try:
+        context.push()
+    except BaseException as exc:
+        context.pop(exc)
+        raise
 
 
 def _fork(environ: Environ, opened: SessionMixin) -> SessionMixin:

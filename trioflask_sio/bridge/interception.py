@@ -31,21 +31,19 @@ __all__ = ["MARKER", "Interception", "ensure_hooks", "through_middlewares"]
 MARKER = "trioflask_sio.interception"
 """The environ key that marks the pass; its value is the ``Interception`` that waits at the inner end."""
 
+_PRESERVE = "werkzeug.debug.preserve_context"
+"""Asks Flask to keep its contexts alive (the test client does); on this way there are none."""
+
 _HOOKED = "trioflask_sio.hooks"
 _at_the_end: contextvars.ContextVar[bool] = contextvars.ContextVar("trioflask_sio_interception", default=False)
 
 
 class Interception:
-    """What one pass found: the innermost environ, or the status of the middleware that answered itself.
+    """What one pass found: the innermost environ, or the status of the middleware that answered itself."""
 
-    Args:
-        environ: the environ to send through. It is not changed; middlewares get a copy.
-    """
+    __slots__ = ("environ", "status")
 
-    __slots__ = ("environ", "outer", "status")
-
-    def __init__(self, environ: Environ) -> None:
-        self.outer = environ
+    def __init__(self) -> None:
         self.environ: Environ | None = None
         self.status = ""
 
@@ -102,7 +100,7 @@ def ensure_hooks(app: Flask) -> None:
 
 
 def through_middlewares(app: Flask, environ: Environ) -> Interception:
-    """Send ``environ`` once through ``app.wsgi_app``.
+    """Send a copy of ``environ`` once through ``app.wsgi_app``.
 
     Returns:
         The interception; ``environ`` is None when a middleware answered without calling on, and then ``status`` says
@@ -112,9 +110,11 @@ def through_middlewares(app: Flask, environ: Environ) -> Interception:
         Exception: whatever a middleware raises.
     """
     ensure_hooks(app)
-    interception = Interception(environ)
+    interception = Interception()
+    marked = {**environ, MARKER: interception}
+    marked.pop(_PRESERVE, None)
     # Context variables that middlewares set belong to this pass alone.
-    contextvars.copy_context().run(_run, app, {**environ, MARKER: interception}, interception)
+    contextvars.copy_context().run(_run, app, marked, interception)
     return interception
 
 
