@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -149,4 +150,4 @@ def cuts() -> st.SearchStrategy[list[float]]:
 def pieces(stream: bytes, where: Sequence[float]) -> list[bytes]:
     """``stream`` cut at ``where``; no piece is empty, together they are the stream."""
     marks = sorted({0, len(stream), *(math.floor(share * len(stream)) for share in where)})
-    return [stream[start:end] for start, end in zip(marks, marks[1:], strict=False)]
+    return [stream[start:end] for start, end in itertools.pairwise(marks)]

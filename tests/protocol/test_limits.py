@@ -21,9 +21,12 @@ def test_every_constant_is_positive_and_exported() -> None:
 
 
 def test_defaults() -> None:
-    assert Limits(
-        max_attachments=10, max_attachment_bytes=10_000_000, max_depth=100, max_int_digits=100, max_ack_digits=100
-    ) == DEFAULT_LIMITS
+    assert (
+        Limits(
+            max_attachments=10, max_attachment_bytes=10_000_000, max_depth=100, max_int_digits=100, max_ack_digits=100
+        )
+        == DEFAULT_LIMITS
+    )
     assert DEFAULT_LIMITS.strict_auth
 
 

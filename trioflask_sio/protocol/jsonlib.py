@@ -98,7 +98,7 @@ def loads(text: str, max_depth: int = MAX_DEPTH, max_int_digits: int = MAX_INT_D
     try:
         raw = text.encode()
         # Digits in a row that could be an integer beyond 64 bits, which orjson would read as a float.
-        if len(raw) >= _LONG and _LONG_RUN in raw.translate(_DIGITS_TO_ZERO):
+        if max_int_digits < _LONG or (len(raw) >= _LONG and _LONG_RUN in raw.translate(_DIGITS_TO_ZERO)):
             value = _careful_loads(text, max_int_digits)
         else:
             value = orjson.loads(raw)
