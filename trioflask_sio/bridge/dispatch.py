@@ -122,8 +122,14 @@ class Dispatcher:
     # --- tasks --------------------------------------------------------------------------------------------------
 
     async def perform_async(self, job: Job, run: Run) -> None:
-        """Run one job in the calling task, in a context of its own."""
-        await drive(self._perform_async(job, run), self.context.copy(), run.overlap)
+        """Run one job in the calling task, in a context of its own. Its emits are flushed when it waits or ends."""
+
+        def waits() -> None:
+            self._hub.flush()
+            run.overlap()
+
+        run.flushes = True
+        await drive(self._perform_async(job, run), self.context.copy(), waits)
 
     async def _perform_async(self, job: Job, run: Run) -> None:
         enter(run)
@@ -229,7 +235,6 @@ class Dispatcher:
         if border.on_loop():
             border.drain()
             fn(*args)
-            self._hub.flush()
         else:
             border.put(fn, args, size)
 

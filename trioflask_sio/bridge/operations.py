@@ -119,7 +119,8 @@ class Operations:
         if border.on_loop():
             border.drain()
             runtime.hub.emit(emission)
-            runtime.hub.flush()
+            if run is None or not run.flushes:
+                runtime.hub.flush()
         elif run is not None:
             run.post(runtime.hub.emit, (emission,), emission.size)
         else:

@@ -146,28 +146,28 @@ class Pool:
         run.has_place = self.handlers.take_place(None)
         lane.running[run] = None
         self._working[run] = None
-        self._put_down(lane, run, self._run_jobs(lane, run))
+        self._run_jobs(lane, run)
+        self._put_down(lane, run)
 
-    def _run_jobs(self, lane: Lane, run: Run) -> int:
-        """Run jobs until the lane is empty, the quantum is over, or the lane is in other hands. Returns their bytes."""
-        done = 0
+    def _run_jobs(self, lane: Lane, run: Run) -> None:
+        """Run jobs until the lane is empty, the quantum is over, or the lane is in other hands."""
         until = time.perf_counter() + QUANTUM
         jobs = lane.jobs
         while True:
             try:
                 job = jobs.popleft()
             except IndexError:
-                return done
+                return
             if job.handler is not None and job.handler.is_async:
                 jobs.appendleft(job)
-                return done
+                return
             run.begin(job, self.performer.cancels(job))
             self.performer.perform(job, run)
-            done += job.size
+            run.taken += job.size
             if not run.holds or time.perf_counter() > until:
-                return done
+                return
 
-    def _put_down(self, lane: Lane, run: Run, done: int) -> None:
+    def _put_down(self, lane: Lane, run: Run) -> None:
         """End of a turn: the place, the lane and the bytes go back, and the loop hears of the burst once."""
         self._working.pop(run, None)
         lane.running.pop(run, None)
@@ -175,7 +175,7 @@ class Pool:
             self.handlers.give_place()
         run.let_go()  # schedules the lane again where jobs are left
         if self.hub is not None and self.border.state is self.border.state.RUNNING:
-            self.border.post(self.hub.lane_rested, lane, done)
+            self.border.post(self.hub.lane_rested, lane, run.taken)
 
     def _look_after_long_runs(self) -> bool:
         """Let the next event start where a handler has run for ``overlap_after`` seconds; loop thread."""
@@ -200,6 +200,7 @@ class Pool:
     def _farewell_over(self, job: Job, done: Callable[[], object] | None) -> None:
         if self.hub is not None:
             self.hub.disconnected(job.socket)
+            self.hub.flush()
         if done is not None:
             done()
 
@@ -227,33 +228,38 @@ class Pool:
         """The asynchronous jobs of a lane, one after another, until one waits and the lane goes on without it."""
         run = Run(self.border, self.scope_of(lane.socket), lane, None)
         lane.running[run] = None
-        done = 0
         try:
-            while lane.jobs and self._head_is_async(lane):
-                job = lane.jobs.popleft()
-                await self._perform_in_task(job, run, self.performer.cancels(job))
-                done += job.size
-                if not run.holds:
-                    break
+            with anyio.CancelScope() as scope:
+                run.cancel_scope = scope
+                await self._perform_in_task(lane, run)
         finally:
             lane.running.pop(run, None)
             run.let_go()
             if self.hub is not None:
-                self.hub.lane_rested(lane, done)
+                self.hub.lane_rested(lane, run.taken)
+                self.hub.flush()
 
-    async def _perform_in_task(self, job: Job, run: Run, cancels: bool) -> None:
-        run.begin(job, cancels)
-        with anyio.CancelScope() as scope:
-            run.cancel_scope = scope
-            if run.cancelled:  # its client left while it was queued: it runs up to its first wait
-                run.unwinding = True
-                scope.cancel()
-            await self.performer.perform_async(job, run)
-        run.cancel_scope = None
+    async def _perform_in_task(self, lane: Lane, run: Run) -> None:
+        """Run jobs until the lane is empty or in other hands."""
+        while self._head_is_async(lane):
+            job = lane.jobs.popleft()
+            run.taken += job.size
+            run.begin(job, self.performer.cancels(job))
+            if not run.cancels:
+                with anyio.CancelScope(shield=True):
+                    await self.performer.perform_async(job, run)
+            else:
+                if run.cancelled and run.cancel_scope is not None:
+                    run.unwinding = True  # its client left while it was queued: it runs up to its first wait
+                    run.cancel_scope.cancel()
+                await self.performer.perform_async(job, run)
+            if not run.holds:
+                break
 
     async def _farewell_task(self, job: Job, run: Run, done: Callable[[], object] | None) -> None:
         run.thread_id = threading.get_ident()
-        await self._perform_in_task(job, run, cancels=False)
+        run.begin(job, cancels=False)
+        await self.performer.perform_async(job, run)
         self._farewell_over(job, done)
 
     # --- life ---------------------------------------------------------------------------------------------------

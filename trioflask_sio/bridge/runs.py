@@ -83,12 +83,14 @@ class Run:
         "border",
         "cancel_scope",
         "cancels",
+        "flushes",
         "has_place",
         "job",
         "lane",
         "places",
         "scope",
         "started",
+        "taken",
         "thread_id",
         "unwinding",
     )
@@ -106,7 +108,11 @@ class Run:
         """It has been cancelled: its emits are silent from here on (design §8.9)."""
         self.job: Job | None = None
         self.started = 0.0
+        self.taken = 0
+        """Bytes of the jobs it has run, to be released when it puts the lane down."""
         self.cancel_scope: CancelScope | None = None
+        self.flushes = False
+        """It is an asynchronous handler's: what it emits is flushed when it next waits or ends, all at once."""
         self._hold: list[None] = [None]
 
     # --- the right to run the lane ------------------------------------------------------------------------------
