@@ -30,11 +30,11 @@ def _chosen(known: dict[str, object], text: str, what: str) -> list[str]:
     return names
 
 
-def _cores(*, unpinned: bool) -> Cores:
+def _cores(*, unpinned: bool, busy_wait: bool) -> Cores:
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
         raise click.ClickException("two cores are needed: the load generator must not take the server's time")
-    return Cores(None if unpinned else allowed[0], allowed[-1])
+    return Cores(None if unpinned else allowed[0], allowed[-1], busy_wait)
 
 
 def _watch_end(time_limit: float) -> None:
@@ -92,6 +92,7 @@ def _publish(
 @click.option("--seconds", type=click.FloatRange(0.1, 600), default=None, help=f"Window length [{Load.seconds:g}].")
 @click.option("--quick", is_flag=True, help="One short round: a look, not a figure to quote.")
 @click.option("--unpinned", is_flag=True, help="Let the server use every core (the load keeps its own).")
+@click.option("--busy-wait", is_flag=True, help="The load never sleeps: no server pays for waking it (quiet machines).")
 @click.option("--time-limit", type=click.FloatRange(1), default=3600, show_default=True, help="Seconds for everything.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=CACHE / "latest.json", show_default=True)
 @click.option("--plot", type=click.Path(path_type=Path), default=None, help="Write bars to this file (matplotlib).")
@@ -105,6 +106,7 @@ def main(
     seconds: float | None,
     quick: bool,
     unpinned: bool,
+    busy_wait: bool,
     time_limit: float,
     json_path: Path,
     plot: Path | None,
@@ -112,7 +114,7 @@ def main(
     """Run what was asked for; the exit status is 1 when a run failed or the time was over."""
     chosen = [ITEMS[name].loaded(seconds=seconds, quick=quick) for name in _chosen({**ITEMS}, items, "item")]
     peers = [SERVERS[name] for name in _chosen({**SERVERS}, servers, "server")]
-    cores = _cores(unpinned=unpinned)
+    cores = _cores(unpinned=unpinned, busy_wait=busy_wait)
     _watch_end(time_limit)
     try:
         for peer in peers:

@@ -26,10 +26,11 @@ CLIENT_BOUND, NOISY = 0.9, 0.1
 
 @dataclass(frozen=True)
 class Cores:
-    """Where the two processes run; ``server`` None means everywhere."""
+    """Where the two processes run; ``server`` None means everywhere, ``busy_wait`` that the load never sleeps."""
 
     server: int | None
     load: int
+    busy_wait: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def load_command(item: Item, port: int, pid: int, cores: Cores) -> list[str]:
     """The command line of the load process."""
     command = [sys.executable, "-m", "benchmarks.load", "--scenario", item.scenario]
     command += ["--port", str(port), "--server-pid", str(pid), "--core", str(cores.load)]
+    if cores.busy_wait:
+        command.append("--busy-wait")
     if cores.server is not None:
         command += ["--server-core", str(cores.server)]
     for name, value in dataclasses.asdict(item.load).items():

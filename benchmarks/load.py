@@ -32,6 +32,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--server-pid", type=int, required=True)
     parser.add_argument("--server-core", type=int, default=None)
     parser.add_argument("--core", type=int, default=None)
+    parser.add_argument("--busy-wait", action="store_true", help="never sleep, so that nobody pays for waking us")
     for field in dataclasses.fields(Load):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     return parser.parse_args(argv)
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         os.sched_setaffinity(0, {options.core})
     target = Target(options.port, options.server_pid, options.server_core)
     load = Load(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Load)})
-    reactor = Reactor()
+    reactor = Reactor(busy_wait=options.busy_wait)
     try:
         outcome = SCENARIOS[options.scenario](reactor, target, load)
     except (WireError, Stalled, OSError, ValueError) as error:

@@ -34,6 +34,7 @@ def describe_machine(servers: Sequence[Server], cores: Cores) -> dict[str, objec
         "cores": os.cpu_count(),
         "server_core": cores.server,
         "load_core": cores.load,
+        "busy_wait": cores.busy_wait,
         "load_average": os.getloadavg()[0],
         "revision": revision.stdout.strip(),
         "servers": {server.name: server.versions() for server in servers},

@@ -21,7 +21,7 @@ from benchmarks.generator.reactor import Reactor, Stalled
 from benchmarks.processes import ServerFailed, ServerProcess
 
 SIZES = (0, 1, 125, 126, 65535, 65536)
-SHORT = scenarios.Load(clients=3, in_flight=2, seconds=0.12, warm_up=0.08)
+SHORT = scenarios.Load(clients=3, in_flight=2, seconds=0.08, warm_up=0.05)
 Answers = Callable[[str], list[bytes]]
 
 
@@ -195,6 +195,19 @@ def test_echo_reads_replies_in_pieces_and_beside_pings(reactor: Reactor) -> None
 
     with tiny(pieces) as target:
         assert scenarios.echo(reactor, target, SHORT).count > 0
+
+
+def test_a_load_that_never_sleeps_still_tells_its_own_time() -> None:
+    reactor = Reactor(busy_wait=True)
+    reactor.run_for(0.02)
+    assert reactor.worked_seconds() == 0
+    ours, peer = socket.socketpair()
+    peer.close()  # which makes ours readable
+    with ours:
+        reactor.add(ours.fileno(), lambda: reactor.remove(ours.fileno()))
+        reactor.run_until(lambda: not reactor.callbacks, 1, "the callback")
+    assert 0 < reactor.worked_seconds() < 0.02
+    reactor.close()
 
 
 def test_acknowledgements_are_told_from_events(reactor: Reactor) -> None:

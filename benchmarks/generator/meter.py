@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,15 +44,18 @@ class Window:
 
 
 class Meter:
-    """Opens and closes one window over a server that runs on ``core`` (None: not pinned, foreign time is not known)."""
+    """Opens and closes one window over a server that runs on ``core`` (None: not pinned, foreign time is not known).
 
-    def __init__(self, pid: int, core: int | None) -> None:
-        self._pid, self._core = pid, core
+    ``client_seconds`` tells the load generator's own time so far.
+    """
+
+    def __init__(self, pid: int, core: int | None, client_seconds: Callable[[], float]) -> None:
+        self._pid, self._core, self._client_seconds = pid, core, client_seconds
         self._start = (0.0, 0.0, 0.0, 0.0)
 
     def _read(self) -> tuple[float, float, float, float]:
         busy = 0.0 if self._core is None else busy_seconds(self._core)
-        return time.perf_counter(), process_seconds(self._pid), time.process_time(), busy
+        return time.perf_counter(), process_seconds(self._pid), self._client_seconds(), busy
 
     def start(self) -> None:
         """Open the window."""

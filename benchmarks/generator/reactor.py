@@ -9,18 +9,27 @@ import select
 import time
 from collections.abc import Callable
 
+_LONGEST_SLEEP = 0.05
+"""Seconds; what is waited for may also come true without a readable socket."""
+
 
 class Stalled(Exception):
     """A phase did not reach its goal in time."""
 
 
 class Reactor:
-    """Dispatches readable descriptors to their callbacks."""
+    """Dispatches readable descriptors to their callbacks.
 
-    __slots__ = ("_epoll", "callbacks")
+    With ``busy_wait`` it never sleeps: waking a sleeping process on another core is paid for by who sends to it, on
+    virtual machines dearly (10 µs and more), and a server that answers each message at once would pay it each time.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_busy_wait", "_epoll", "_worked", "callbacks")
+
+    def __init__(self, *, busy_wait: bool = False) -> None:
         self._epoll = select.epoll()
+        self._busy_wait = busy_wait
+        self._worked = 0.0
         self.callbacks: dict[int, Callable[[], None]] = {}
 
     def add(self, fd: int, callback: Callable[[], None]) -> None:
@@ -33,28 +42,39 @@ class Reactor:
         del self.callbacks[fd]
         self._epoll.unregister(fd)
 
+    def worked_seconds(self) -> float:
+        """Time spent at work so far: that of the process, or with ``busy_wait`` that of the callbacks."""
+        return self._worked if self._busy_wait else time.process_time()
+
+    def _dispatch(self, timeout: float) -> float:
+        """Run the callbacks of what is readable within ``timeout`` seconds; returns the time afterwards."""
+        events = self._epoll.poll(0.0 if self._busy_wait else timeout)
+        began = time.perf_counter()
+        if not events:
+            return began
+        callbacks = self.callbacks
+        for fd, _ in events:
+            callback = callbacks.get(fd)  # an earlier one of this batch may have closed it
+            if callback is not None:
+                callback()
+        ended = time.perf_counter()
+        self._worked += ended - began
+        return ended
+
     def run_for(self, seconds: float) -> None:
         """Dispatch for ``seconds``."""
-        clock = time.perf_counter
-        end = clock() + seconds
-        poll, callbacks = self._epoll.poll, self.callbacks
-        while (left := end - clock()) > 0:
-            for fd, _ in poll(left):
-                callback = callbacks.get(fd)
-                if callback is not None:
-                    callback()
+        end = time.perf_counter() + seconds
+        left = seconds
+        while left > 0:
+            left = end - self._dispatch(left)
 
     def run_until(self, reached: Callable[[], bool], timeout: float, goal: str) -> None:
         """Dispatch until ``reached()``; raises Stalled, naming the ``goal``, after ``timeout`` seconds."""
         end = time.perf_counter() + timeout
         while not reached():
-            left = end - time.perf_counter()
-            if left <= 0:
+            left = end - self._dispatch(_LONGEST_SLEEP)
+            if left <= 0 and not reached():
                 raise Stalled(f"not reached in {timeout:g} s: {goal}")
-            for fd, _ in self._epoll.poll(min(left, 0.05)):
-                callback = self.callbacks.get(fd)
-                if callback is not None:
-                    callback()
 
     def close(self) -> None:
         """Give the epoll descriptor back."""

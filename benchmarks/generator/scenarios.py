@@ -75,7 +75,7 @@ class Counted(Protocol):
 
 def _rate(reactor: Reactor, target: Target, load: Load, clients: Sequence[Counted]) -> Outcome:
     reactor.run_for(load.warm_up)
-    gauge = meter.Meter(target.pid, target.core)
+    gauge = meter.Meter(target.pid, target.core, reactor.worked_seconds)
     gauge.start()
     before = sum(client.received for client in clients)
     reactor.run_for(load.seconds)
@@ -127,7 +127,7 @@ def fan(reactor: Reactor, target: Target, load: Load) -> Outcome:
     for _ in range(load.in_flight):
         rounds.send()
     reactor.run_for(load.warm_up)
-    gauge = meter.Meter(target.pid, target.core)
+    gauge = meter.Meter(target.pid, target.core, reactor.worked_seconds)
     gauge.start()
     delivered, first_round = rounds.delivered, len(rounds.durations)
     reactor.run_for(load.seconds)
@@ -161,7 +161,7 @@ def connects(reactor: Reactor, target: Target, load: Load) -> Outcome:
     for _ in range(min(load.clients, CONNECTING_AT_ONCE)):
         begin()
     reactor.run_for(load.warm_up)
-    gauge = meter.Meter(target.pid, target.core)
+    gauge = meter.Meter(target.pid, target.core, reactor.worked_seconds)
     gauge.start()
     before = ready
     reactor.run_for(load.seconds)
@@ -182,7 +182,7 @@ def idle(reactor: Reactor, target: Target, load: Load) -> Outcome:
 
     connect_all(reactor, IDLE_WARM_UP, make, CONNECT_ALL_TIMEOUT)
     before = _settled(reactor, target.pid)
-    gauge = meter.Meter(target.pid, target.core)
+    gauge = meter.Meter(target.pid, target.core, reactor.worked_seconds)
     gauge.start()
     connect_all(reactor, load.clients, make, CONNECT_ALL_TIMEOUT)
     after = _settled(reactor, target.pid)
@@ -236,7 +236,7 @@ def latency(reactor: Reactor, target: Target, load: Load) -> Outcome:
     client[0].sending = False
     reactor.run_until(lambda: not client[0].owed, DRAIN_TIMEOUT, "the reply")
     client[0].sending = True
-    gauge = meter.Meter(target.pid, target.core)
+    gauge = meter.Meter(target.pid, target.core, reactor.worked_seconds)
     gauge.start()
     samples = _round_trips(reactor, client[0], load.seconds)
     window = gauge.stop()
