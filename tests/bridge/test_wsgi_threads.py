@@ -132,3 +132,27 @@ async def test_a_finished_job_is_not_kept_alive_by_its_thread() -> None:
         await bell.event.wait()
         gc.collect()
         assert dead() is None
+
+
+def _no_more_threads(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+async def test_a_system_without_threads_is_an_error_for_the_first_job_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    go, bell = threading.Event(), Bell()
+    async with threads(5) as pool:
+        with monkeypatch.context() as poor:
+            poor.setattr(threading.Thread, "start", _no_more_threads)
+            with pytest.raises(RuntimeError, match="can't start"):
+                pool.submit(lambda: None)
+        blocked = threading.Event()
+        pool.submit(lambda: (blocked.set(), go.wait(DEADLINE))[0])
+        assert await to_thread.run_sync(blocked.wait, DEADLINE)
+        with monkeypatch.context() as poor:
+            poor.setattr(threading.Thread, "start", _no_more_threads)
+            pool.submit(lambda: pool.wake(bell))  # waits for the thread there is
+        go.set()
+        await bell.event.wait()
+    assert "views share the 1 there are" in caplog.text
