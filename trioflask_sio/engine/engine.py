@@ -439,6 +439,7 @@ class Engine:
         with anyio.move_on_after(timeout):
             with anyio.move_on_after(HELD_GOODBYES):
                 await self._wait_until(lambda: not self._farewells)
+            self._farewells.clear()
             await self._wait_until(lambda: not (self._guests or self._writers))
 
     async def _wait_until(self, done: Callable[[], bool]) -> None:
