@@ -32,7 +32,7 @@ def draw(path: Path, runs: Sequence[Run]) -> None:
         axes.bar_label(bars, fmt="%.2g", fontsize=7)
     axes.set_xticks([position + 0.4 - width / 2 for position in range(len(items))], items)
     axes.set_ylabel(f"relative to {SERVERS[servers[0]].title} (higher is better)")
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside upper center", ncols=len(servers))
     figure.savefig(path, dpi=150)
 
 
