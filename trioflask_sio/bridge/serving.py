@@ -15,7 +15,7 @@ from trioflask_sio.exceptions import UsageError
 from trioflask_sio.server.blocking import refuse_monkey_patched, run_blocking
 from trioflask_sio.server.config import ServeConfig
 from trioflask_sio.server.listener import Bound
-from trioflask_sio.server.serve import StopSignal, serve_service
+from trioflask_sio.server.serve import StopSignal, one_error, serve_service
 from trioflask_sio.server.service import Service
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ async def serve_async(
     socketio = _resolve(app)
     config = _config(host, port, options)
     refuse_monkey_patched()
-    await _serve(socketio, config, StopSignal(), _quiet, task_status)
+    with one_error():
+        await _serve(socketio, config, StopSignal(), _quiet, task_status)
 
 
 async def _serve(
