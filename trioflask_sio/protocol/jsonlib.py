@@ -274,12 +274,11 @@ def _check_depth(value: Json, text: str, max_depth: int) -> None:
         return
     brackets = text.count("[") + text.count("{")
     level: list[Any] = [value] if isinstance(value, (list, dict)) else []
-    depth = 0
-    while level and depth + brackets > max_depth:
-        depth += 1
+    depth = 1
+    while level and depth + (brackets := brackets - len(level)) > max_depth:
         if depth > max_depth:
             raise ValueError(_TOO_DEEP_IN.format(max_depth))
-        brackets -= len(level)
+        depth += 1
         level = [
             item
             for container in level
