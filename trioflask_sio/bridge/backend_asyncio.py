@@ -7,6 +7,7 @@ foreign code would hold up the end of the process (design §8.7).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -24,14 +25,38 @@ class AsyncioBackend:
     def __init__(self) -> None:
         self.thread_id = threading.get_ident()
         self._loop = asyncio.get_running_loop()
+        self._asked: list[Callable[[], None]] = []
+        self._bell = asyncio.Event()
 
     def wake(self, fn: Callable[[], None]) -> bool:
-        """Run ``fn`` on the loop soon; callable from every thread. False when the loop has ended."""
+        """Call ``fn`` on the loop soon, outside of any task; callable from every thread. False: the loop has ended."""
         try:
             self._loop.call_soon_threadsafe(fn)
         except RuntimeError:  # the loop is closed
             return False
         return True
+
+    def ask(self, fn: Callable[[], None]) -> bool:
+        """Call ``fn`` soon in the task of ``pump``; callable from every thread. False: the loop has ended."""
+        self._asked.append(fn)
+        try:
+            self._loop.call_soon_threadsafe(self._bell.set)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
+
+    async def pump(self) -> None:
+        """Do what ``ask`` asked for, until cancelled.
+
+        A callback of the loop is in no task, and what is called there starts tasks and sets deadlines, which belong to
+        one: so a task of ours does the calling.
+        """
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            asked, self._asked = self._asked, []
+            for fn in asked:
+                fn()
 
     def now(self) -> float:
         """The loop's clock in seconds, readable from every thread."""
@@ -50,7 +75,8 @@ class AsyncioBackend:
             fn()
         except BaseException as caught:
             error = caught
-        self.wake(partial(_settle, done, error))
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_settle, done, error)
 
 
 def _settle(done: asyncio.Future[None], error: BaseException | None) -> None:

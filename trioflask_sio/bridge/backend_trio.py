@@ -23,12 +23,17 @@ class TrioBackend:
         self._clock = trio.lowlevel.current_clock()
 
     def wake(self, fn: Callable[[], None]) -> bool:
-        """Run ``fn`` on the loop soon; callable from every thread. False when the loop has ended."""
+        """Call ``fn`` on the loop soon, in a task of Trio's; callable from every thread. False: the loop has ended."""
         try:
             self._token.run_sync_soon(fn)
         except trio.RunFinishedError:
             return False
         return True
+
+    ask = wake
+
+    async def pump(self) -> None:
+        """Nothing to do: Trio does what ``ask`` asked for in a task of its own."""
 
     def now(self) -> float:
         """The loop's clock in seconds, readable from every thread (a Mock clock too)."""

@@ -33,7 +33,7 @@ from typing import Protocol, TypeVar, cast
 
 from anyio import CapacityLimiter
 
-from trioflask_sio.bridge.waiting import Waiter
+from trioflask_sio.bridge.waiting import Scope, Waiter
 from trioflask_sio.exceptions import NotServing, UsageError
 
 __all__ = ["Backend", "Border", "BorderState", "current_backend"]
@@ -52,6 +52,10 @@ COUNTED_SIZE = 4096
 DRAIN_SLICE = 2_000
 """Entries drained before the loop gets its turn again, so that heartbeats keep their time in a storm of emits."""
 
+LOST_LOOP = 5.0
+"""Seconds between two looks of a waiting thread at whether there still is a loop that could answer. An orderly end
+wakes everybody; only a loop that died in the middle is found out this way."""
+
 _log = logging.getLogger("trioflask_sio")
 
 Entry = tuple[Callable[..., object], tuple[object, ...], int]
@@ -65,6 +69,8 @@ class Backend(Protocol):
 
     def wake(self, fn: Callable[[], None]) -> bool: ...
     def now(self) -> float: ...
+    def ask(self, fn: Callable[[], None]) -> bool: ...
+    async def pump(self) -> None: ...
     async def host_thread(self, fn: Callable[[], None], limiter: CapacityLimiter) -> None: ...
 
 
@@ -106,6 +112,8 @@ class Border:
         self._woken = False
         self._after: Callable[[], None] = _nothing
         self._park: Callable[[], Callable[[], None]] = _no_place
+        self.stopping = Scope()
+        """Ends with the clock of the serving: whoever waits in no other scope waits in this one."""
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -124,10 +132,16 @@ class Border:
         self.state = BorderState.RUNNING
 
     def close(self) -> None:
-        """Take nothing more; wake everybody who waits for room. Entries still queued are carried out first."""
+        """Take nothing more; wake everybody who waits. Entries still queued are carried out first."""
         self.drain()
         self.state = BorderState.CLOSED
+        self.drain()  # what a thread queued between the two lines; later ones are refused
+        self.stopping.end()
         self._wake_waiters()
+
+    def unbind(self) -> None:
+        """The loop ends: its thread is one like all others from here on."""
+        self._thread_id = 0
 
     # --- from any thread ----------------------------------------------------------------------------------------
 
@@ -160,21 +174,34 @@ class Border:
             with self._bytes_lock:
                 self._bytes += size
         self._queue.append((fn, args, size))
+        if self.state is not BorderState.RUNNING:  # closed since the first look: nobody may drain it any more
+            self._refuse()
         if len(self._queue) > MAX_ENTRIES or self._bytes > MAX_BYTES:
             self._wait_for_room()
+
+    def offer(self, fn: Callable[..., object], *args: object) -> bool:
+        """As ``post``, for who has no use for an error: False when the server has stopped."""
+        try:
+            self.post(fn, *args)
+        except UsageError:
+            return False
+        return True
 
     def wake(self) -> None:
         """Wake the loop unless it has been woken already for what is queued."""
         if not self._woken:
             self._woken = True
             backend = self._backend
-            if backend is None or not backend.wake(self._drain_slice):
+            if backend is None or not backend.ask(self._drain_slice):
                 self.state = BorderState.CLOSED
 
     def call(self, fn: Callable[..., T], *args: object) -> T:
         """Run ``fn(*args)`` on the loop in its turn and return what it returned; raises what it raised.
 
         On the loop's own thread it is called at once, after what is queued.
+
+        Raises:
+            NotServing: the server has stopped.
         """
         if self.on_loop():
             self.drain()
@@ -183,12 +210,22 @@ class Border:
         self.post(_answer, waiter, fn, args)
         unpark = self._park()
         try:
-            waiter.wait()
+            self.wait_for(waiter)
         finally:
             unpark()
         if isinstance(waiter.value, _Failed):
             raise waiter.value.error
         return cast("T", waiter.value)
+
+    def wait_for(self, waiter: Waiter) -> None:
+        """Wait until ``waiter`` is woken by something that was queued for the loop.
+
+        Raises:
+            NotServing: there is no loop any more.
+        """
+        while not waiter.wait(timeout=LOST_LOOP):
+            if self.state is not BorderState.RUNNING and not waiter.woken:
+                self._refuse()
 
     # --- on the loop ------------------------------------------------------------------------------------------
 
@@ -196,14 +233,20 @@ class Border:
         """Carry out all that is queued; loop thread only."""
         self._woken = False
         self._take(len(self._queue))
-        self._after()
+        self._finish()
 
     def _drain_slice(self) -> None:
         self._woken = False
         self._take(DRAIN_SLICE)
-        self._after()
+        self._finish()
         if self._queue:
             self.wake()
+
+    def _finish(self) -> None:
+        try:
+            self._after()
+        except Exception:  # would end the whole loop from here
+            _log.exception("Sending what threads have emitted failed on the loop")
 
     def _take(self, most: int) -> None:
         queue = self._queue

@@ -119,6 +119,7 @@ class Runtime:
         """The tasks of handlers and views, out of reach of what cancels the server."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
+                tasks.start_soon(backend.pump)
                 await tasks.start(self.pool.run, backend)
                 await tasks.start(views.run)
                 self.background.open(tasks, backend)
