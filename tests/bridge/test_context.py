@@ -313,6 +313,55 @@ def test_an_applications_own_request_context_is_kept() -> None:
     assert made == ["/socket.io/"]
 
 
+class Merged(RequestContext):
+    """A context that is request and application context in one, as Flask will have it."""
+
+    def __init__(self, app: Flask, environ: Any) -> None:
+        super().__init__(app, environ)
+        self._whole = app.app_context()
+        self.g = self._whole.g
+
+    def push(self) -> None:
+        self._whole.push()
+        super().push()
+
+    def pop(self, exc: BaseException | None = None) -> None:
+        super().pop(exc)
+        self._whole.pop(exc)
+
+
+def test_a_merged_context_is_pushed_once() -> None:
+    class Later(Flask):
+        def request_context(self, environ: Any) -> RequestContext:
+            return Merged(self, environ)
+
+    app = Later("later")
+    ended: list[BaseException | None] = []
+    app.teardown_appcontext(ended.append)
+    connection = Connection(app, handshake())
+    for _ in range(2):
+        with event(connection):
+            assert "mine" not in g
+            g.mine = 1
+    assert ended == [None, None]
+
+
+def test_a_public_push_that_fails_early_leaves_nothing_behind() -> None:
+    class Early(RequestContext):
+        def push(self) -> None:
+            raise ZeroDivisionError
+
+    class Own(Flask):
+        def request_context(self, environ: Any) -> RequestContext:
+            return Early(self, environ)
+
+    connection = Connection(Own("own"), handshake())
+    with pytest.raises(ZeroDivisionError), event(connection):
+        pytest.fail("the handler ran")
+    assert not has_request_context()
+    assert not has_app_context()
+
+
 def test_a_ready_environ_is_taken_too(app: Flask, light: type[LightContext] | None) -> None:
     environ = build_environ(handshake(query="a=b"), app)
     del environ["flask.app"]
