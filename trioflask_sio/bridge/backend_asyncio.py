@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -25,7 +26,7 @@ class AsyncioBackend:
     def __init__(self) -> None:
         self.thread_id = threading.get_ident()
         self._loop = asyncio.get_running_loop()
-        self._asked: list[Callable[[], None]] = []
+        self._asked: deque[Callable[[], None]] = deque()
         self._bell = asyncio.Event()
 
     def wake(self, fn: Callable[[], None]) -> bool:
@@ -54,9 +55,8 @@ class AsyncioBackend:
         while True:
             await self._bell.wait()
             self._bell.clear()
-            asked, self._asked = self._asked, []
-            for fn in asked:
-                fn()
+            while self._asked:  # one by one: swapping the queue would lose what a thread is just adding to the old one
+                self._asked.popleft()()
 
     def now(self) -> float:
         """The loop's clock in seconds, readable from every thread."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import TaskGroup
 
-from trioflask_sio.bridge.runs import Run, Scope, enter
-from trioflask_sio.bridge.waiting import Waiter
+from trioflask_sio.bridge.runs import Run, enter
+from trioflask_sio.bridge.waiting import Scope, Waiter
 from trioflask_sio.exceptions import HandlerCancelled, UsageError
 
 if TYPE_CHECKING:

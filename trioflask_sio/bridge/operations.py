@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from trioflask_sio._types import Room, Sid
 from trioflask_sio.bridge.portal import BorderState
-from trioflask_sio.bridge.runs import Run, Scope, current_run
-from trioflask_sio.bridge.waiting import Waiter
+from trioflask_sio.bridge.runs import Run, current_run
+from trioflask_sio.bridge.waiting import Scope, Waiter
 from trioflask_sio.exceptions import ClientGone, NotServing, TimeoutError, UsageError
 from trioflask_sio.hub.jobs import Job, JobKind
 

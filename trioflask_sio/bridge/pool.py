@@ -15,13 +15,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from trioflask_sio.bridge.runs import Run, Scope
+from trioflask_sio.bridge.runs import Run
+from trioflask_sio.bridge.waiting import Scope
 from trioflask_sio.bridge.workers import Crew
 from trioflask_sio.hub.jobs import Job
 
@@ -91,6 +93,9 @@ class Pool:
         self._working: dict[Run, None] = {}
         self._scopes_lock = threading.Lock()
         self._tasks: TaskGroup | None = None
+        self._context = Context()
+        self._shields: dict[anyio.CancelScope, None] = {}
+        """Around asynchronous handlers that their client's departure does not cancel: the stop does."""
 
     # --- hub.Executor -------------------------------------------------------------------------------------------
 
@@ -146,25 +151,26 @@ class Pool:
         run.has_place = self.handlers.take_place(None)
         lane.running[run] = None
         self._working[run] = None
-        self._run_jobs(lane, run)
-        self._put_down(lane, run)
+        try:
+            self._run_jobs(lane, run)
+        finally:
+            self._put_down(lane, run)
 
     def _run_jobs(self, lane: Lane, run: Run) -> None:
         """Run jobs until the lane is empty, the quantum is over, or the lane is in other hands."""
         until = time.perf_counter() + QUANTUM
         jobs = lane.jobs
         while True:
+            if self._head_is_async(lane):  # looked at, not taken: a lane that is closed meanwhile gets nothing back
+                return
             try:
                 job = jobs.popleft()
             except IndexError:
                 return
-            if job.handler is not None and job.handler.is_async:
-                jobs.appendleft(job)
-                return
+            run.taken += job.size
             run.begin(job, self.performer.cancels(job))
             self.performer.perform(job, run)
-            run.taken += job.size
-            if not run.holds or time.perf_counter() > until:
+            if time.perf_counter() > until or not run.renew():
                 return
 
     def _put_down(self, lane: Lane, run: Run) -> None:
@@ -174,8 +180,9 @@ class Pool:
         if run.has_place:
             self.handlers.give_place()
         run.let_go()  # schedules the lane again where jobs are left
-        if self.hub is not None and self.border.state is self.border.state.RUNNING:
-            self.border.post(self.hub.lane_rested, lane, run.taken)
+        run.job = None  # what copied this context into a thread of its own keeps the run, not the client's data
+        if self.hub is not None:
+            self.border.offer(self.hub.lane_rested, lane, run.taken)
 
     def _look_after_long_runs(self) -> bool:
         """Let the next event start where a handler has run for ``overlap_after`` seconds; loop thread."""
@@ -185,17 +192,17 @@ class Pool:
         for run in list(self._working):
             if run.holds:
                 again = True
-                if run.started and run.started < limit:
-                    run.overlap()
+                run.overlap_since(limit)
         return again
 
     def _farewell(self, job: Job, run: Run, done: Callable[[], object] | None) -> None:
         run.thread_id = threading.get_ident()
         run.begin(job, cancels=False)
         run.unwinding = True
-        self.performer.perform(job, run)
-        if self.border.state is self.border.state.RUNNING:
-            self.border.post(self._farewell_over, job, done)
+        try:
+            self.performer.perform(job, run)
+        finally:
+            self.border.offer(self._farewell_over, job, done)
 
     def _farewell_over(self, job: Job, done: Callable[[], object] | None) -> None:
         if self.hub is not None:
@@ -222,7 +229,8 @@ class Pool:
 
     def _start(self, fn: Callable[..., object], *args: object) -> None:
         if self._tasks is not None:
-            self._tasks.start_soon(fn, *args)  # type: ignore[arg-type]  # start_soon wants the exact coroutine type
+            # Not in the context of whoever scheduled it: that may be another client's handler.
+            self._context.copy().run(partial(self._tasks.start_soon, fn, *args))  # type: ignore[arg-type]  # wants the coroutine's exact type
 
     async def _lane_task(self, lane: Lane) -> None:
         """The asynchronous jobs of a lane, one after another, until one waits and the lane goes on without it."""
@@ -232,6 +240,8 @@ class Pool:
             with anyio.CancelScope() as scope:
                 run.cancel_scope = scope
                 await self._perform_in_task(lane, run)
+        except Exception:  # errors that a cancelled handler's own nursery raised beside the cancellation
+            _log.exception("A handler of client %s in %s failed", lane.socket.sid, lane.socket.namespace)
         finally:
             lane.running.pop(run, None)
             run.let_go()
@@ -246,8 +256,12 @@ class Pool:
             run.taken += job.size
             run.begin(job, self.performer.cancels(job))
             if not run.cancels:
-                with anyio.CancelScope(shield=True):
-                    await self.performer.perform_async(job, run)
+                with anyio.CancelScope(shield=True) as shield:
+                    self._shields[shield] = None
+                    try:
+                        await self.performer.perform_async(job, run)
+                    finally:
+                        del self._shields[shield]
             else:
                 if run.cancelled and run.cancel_scope is not None:
                     run.unwinding = True  # its client left while it was queued: it runs up to its first wait
@@ -259,8 +273,13 @@ class Pool:
     async def _farewell_task(self, job: Job, run: Run, done: Callable[[], object] | None) -> None:
         run.thread_id = threading.get_ident()
         run.begin(job, cancels=False)
-        await self.performer.perform_async(job, run)
-        self._farewell_over(job, done)
+        run.unwinding = True
+        try:
+            await self.performer.perform_async(job, run)
+        except Exception:  # as in _lane_task
+            _log.exception("The disconnect handler of client %s failed", job.socket.sid)
+        finally:
+            self._farewell_over(job, done)
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -269,6 +288,7 @@ class Pool:
         async with AsyncExitStack() as stack:
             tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks = tasks
+            self._context = copy_context()
             stack.callback(self._forget_tasks)
             await tasks.start(self.handlers.run, backend)
             await tasks.start(self.farewells.run, backend)
@@ -281,6 +301,12 @@ class Pool:
 
     def _forget_tasks(self) -> None:
         self._tasks = None
+
+    def end_waiting(self) -> None:
+        """The server stops: end what waits although its client's departure did not."""
+        self.border.stopping.end()
+        for shield in tuple(self._shields):
+            shield.cancel()
 
     async def stop(self) -> None:
         """End all threads after their present work; cancel it to leave the stuck ones behind."""

@@ -1,6 +1,6 @@
 """What a handler that runs belongs to, and how it waits.
 
-A ``Scope`` is what ends: a client's stay in one namespace, or the server. A ``Run`` is one lane (or one background
+A scope is what ends: a client's stay in one namespace, or the server. A ``Run`` is one lane (or one background
 task) in the hands of one thread or one task. The run that executes the calling code is found in a context variable,
 so the public functions need no argument to know for whom they work; a context copied into a foreign thread is noticed
 by the thread's id and treated as foreign.
@@ -18,7 +18,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
-from trioflask_sio.bridge.waiting import Waiter
+from trioflask_sio.bridge.portal import BorderState
+from trioflask_sio.bridge.waiting import CANCELLED, Scope, Waiter
 from trioflask_sio.exceptions import HandlerCancelled
 
 if TYPE_CHECKING:
@@ -29,35 +30,11 @@ if TYPE_CHECKING:
     from trioflask_sio.hub.lanes import Lane
     from trioflask_sio.hub.socket import Socket
 
-__all__ = ["CANCELLED", "Places", "Run", "Scope", "current_run"]
+__all__ = ["Places", "Run", "current_run", "enter"]
 
-
-class _Cancelled:
-    def __repr__(self) -> str:
-        return "CANCELLED"
-
-
-CANCELLED = _Cancelled()
-"""What a waiter is woken with when its scope ends."""
 
 QUIET = 0.001
 """Seconds that a handler may run before its emits wake the loop at once instead of at the end of its lane's turn."""
-
-
-class Scope:
-    """What a run ends with."""
-
-    __slots__ = ("ended", "waiters")
-
-    def __init__(self) -> None:
-        self.ended = False
-        self.waiters: dict[Waiter, None] = {}
-
-    def end(self) -> None:
-        """Mark it ended and wake everybody who waits in it; idempotent, any thread."""
-        self.ended = True
-        for waiter in list(self.waiters):
-            waiter.wake(CANCELLED)
 
 
 class Places(Protocol):
@@ -87,6 +64,7 @@ class Run:
         "has_place",
         "job",
         "lane",
+        "parked",
         "places",
         "scope",
         "started",
@@ -113,7 +91,11 @@ class Run:
         self.cancel_scope: CancelScope | None = None
         self.flushes = False
         """It is an asynchronous handler's: what it emits is flushed when it next waits or ends, all at once."""
+        self.parked = False
+        """It waits without a place."""
         self._hold: list[None] = [None]
+        """One token as long as the lane is ours; a new list for each job, so that an overlap decided for one job cannot
+        hit the next one."""
 
     # --- the right to run the lane ------------------------------------------------------------------------------
 
@@ -124,6 +106,16 @@ class Run:
         self.unwinding = False
         self.started = time.perf_counter()
 
+    def renew(self) -> bool:
+        """Between two jobs: True when the lane is still ours."""
+        try:
+            self._hold.pop()
+        except IndexError:
+            return False
+        self.started = 0.0  # before the new token: see overlap_since
+        self._hold = [None]
+        return True
+
     @property
     def holds(self) -> bool:
         """True while no other runner may take the lane."""
@@ -131,8 +123,11 @@ class Run:
 
     def let_go(self) -> bool:
         """Give the lane back, once: the next event may start although this one has not ended. Any thread."""
+        return self._release(self._hold)
+
+    def _release(self, hold: list[None]) -> bool:
         try:
-            self._hold.pop()
+            hold.pop()
         except IndexError:
             return False
         if self.lane is not None:
@@ -150,6 +145,13 @@ class Run:
             return
         self.let_go()
 
+    def overlap_since(self, moment: float) -> None:
+        """As ``overlap`` where the present job began before ``moment``; called by the loop, beside the thread."""
+        hold = self._hold  # read first: a token that is taken below belongs to the job whose start is read next
+        started = self.started
+        if hold and 0.0 < started < moment and self.lane is not None and not self.lane.strict:
+            self._release(hold)
+
     # --- who ----------------------------------------------------------------------------------------------------
 
     @property
@@ -160,7 +162,12 @@ class Run:
     @property
     def cancelled(self) -> bool:
         """True when its client has left (or the server stops) and that is to end it."""
-        return self.scope.ended and self.cancels
+        return self.ends_with.ended
+
+    @property
+    def ends_with(self) -> Scope:
+        """What ends its waiting: its client's stay; the server's where that is not to cancel it."""
+        return self.scope if self.cancels else self.border.stopping
 
     def check(self) -> None:
         """Raise ``HandlerCancelled`` when cancelled."""
@@ -178,9 +185,9 @@ class Run:
     # --- waiting ------------------------------------------------------------------------------------------------
 
     def post(self, fn: Callable[..., object], args: tuple[object, ...], size: int) -> None:
-        """Queue for the loop; woken at the end of the lane's turn unless the handler runs long."""
+        """Queue for the loop. In a lane's turn it is woken at the end, unless the handler runs long."""
         self.border.put(fn, args, size)
-        if time.perf_counter() - self.started > QUIET:
+        if self.places is None or time.perf_counter() - self.started > QUIET:
             self.border.wake()
 
     def wait(self, arm: Callable[[Waiter], object]) -> object:
@@ -193,20 +200,20 @@ class Run:
             What the waiter was woken with.
 
         Raises:
-            HandlerCancelled: the scope ended first.
+            HandlerCancelled: the scope ended first, or the server has stopped.
         """
         self.check()
+        if self.border.state is not BorderState.RUNNING:
+            raise self.cancellation()
         waiter = Waiter()
-        if self.cancels:
-            self.scope.waiters[waiter] = None
-            if self.scope.ended:
-                waiter.wake(CANCELLED)
+        scope = self.ends_with
+        scope.enter(waiter)
         unpark = self.park()
         try:
             self.border.post(arm, waiter)
-            waiter.wait()
+            self.border.wait_for(waiter)
         finally:
-            self.scope.waiters.pop(waiter, None)
+            scope.leave(waiter)
             unpark()
         if waiter.value is CANCELLED:
             raise self.cancellation()
@@ -216,8 +223,9 @@ class Run:
         """Give back the lane and the place while this thread waits; call what it returns to go on."""
         self.overlap()
         places = self.places
-        if places is None:
+        if places is None or self.parked:
             return _nothing
+        self.parked = True
         places.parked(self, True)
         if self.has_place:
             self.has_place = False
@@ -228,7 +236,8 @@ class Run:
         places = self.places
         if places is None:
             return
-        self.has_place = places.take_place(self.scope if self.cancels else None)
+        self.has_place = places.take_place(self.ends_with)
+        self.parked = False
         places.parked(self, False)
 
 

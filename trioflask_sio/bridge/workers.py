@@ -12,8 +12,10 @@ Places are tokens in a list and workers meet in a ``SimpleQueue``: no lock is he
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -23,8 +25,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from trioflask_sio.bridge.portal import Backend, Border
-from trioflask_sio.bridge.runs import CANCELLED, Run, Scope
-from trioflask_sio.bridge.waiting import Waiter
+from trioflask_sio.bridge.runs import Run
+from trioflask_sio.bridge.waiting import CANCELLED, Scope, Waiter
 
 __all__ = ["Crew"]
 
@@ -86,6 +88,7 @@ class Crew(Generic[W]):
         self._complained = False
         self._tasks: TaskGroup | None = None
         self._backend: Backend | None = None
+        self._context = contextvars.Context()
         self._next_id = 0
         self._hosted = 0
         self._all_ended: anyio.Event | None = None
@@ -95,11 +98,11 @@ class Crew(Generic[W]):
     def put(self, work: W) -> None:
         """Queue a piece of work."""
         self._queue.put(work)
-        if not self._awake or not self._threads:
+        if not self._awake or (not self._idle and len(self._parked) >= len(self._threads)):
             if self._border.on_loop():
                 self._ring()
             else:
-                self._border.post(self._ring)
+                self._border.offer(self._ring)
 
     @property
     def waiting(self) -> int:
@@ -121,7 +124,7 @@ class Crew(Generic[W]):
         if parked:
             self._parked[run] = None
             if self._queue.qsize() and not self._idle:
-                self._border.post(self._ring)
+                self._border.offer(self._ring)
         else:
             self._parked.pop(run, None)
 
@@ -137,14 +140,12 @@ class Crew(Generic[W]):
     def _wait_for_place(self, scope: Scope | None) -> bool:
         waiter = Waiter()
         if scope is not None:
-            scope.waiters[waiter] = None
-            if scope.ended:
-                waiter.wake(CANCELLED)
+            scope.enter(waiter)
         self._place_waiters.append(waiter)
         self._hand_over()
         waiter.wait()
         if scope is not None:
-            scope.waiters.pop(waiter, None)
+            scope.leave(waiter)
         return waiter.value is not CANCELLED
 
     def give_place(self) -> None:
@@ -170,34 +171,41 @@ class Crew(Generic[W]):
     # --- a worker's thread --------------------------------------------------------------------------------------
 
     def _work(self, ident: int) -> None:
+        thread = threading.current_thread()
+        borrowed, thread.name = thread.name, f"trioflask_sio {self.name} {ident}"
         try:
-            while True:
-                self._idle.append(None)
+            while (work := self._next()) is not None:
                 try:
-                    work = self._queue.get(timeout=self.idle_timeout)
-                except queue.Empty:
-                    return
-                finally:
-                    self._idle.pop()
-                if work is None:
-                    return
-                self._perform(work)
+                    self._perform(work)
+                except BaseException:
+                    _log.exception("A worker of the %s met an error that nobody handled", self.name)
                 self._finished += 1
+                del work  # nothing of a client is kept while idle
         finally:
+            thread.name = borrowed
             self._threads.pop(ident, None)
             if self._queue.qsize() and not self._stopping:
-                self._post_ring()
+                self._border.offer(self._ring)  # it came while the last worker went
 
-    def _post_ring(self) -> None:
-        """Work came while the last worker went: ask for another, unless the server has stopped meanwhile."""
-        if self._border.state is self._border.state.RUNNING:
-            self._border.post(self._ring)
+    def _next(self) -> W | None:
+        """The next piece of work; None when there was none for ``idle_timeout`` seconds, or at the stop."""
+        self._idle.append(None)
+        try:
+            work = self._queue.get(timeout=self.idle_timeout)
+        except queue.Empty:
+            return None
+        finally:
+            self._idle.pop()
+        if not self._awake and work is not None:
+            self._border.offer(self._ring)  # the watch went to sleep between the queueing and here
+        return work
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
     async def run(self, backend: Backend, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         """Host the threads and watch them until cancelled; a cancelled host abandons threads that are stuck."""
         self._backend = backend
+        self._context = contextvars.copy_context()
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             task_status.started()
@@ -241,7 +249,7 @@ class Crew(Generic[W]):
     async def _sleep_until_rung(self) -> None:
         self._bell = anyio.Event()
         self._awake = False
-        if not self._queue.qsize():  # what was put before the flag fell did not ring
+        if not self._queue.qsize() and self.busy <= len(self._parked):  # what came before the flag fell did not ring
             await self._bell.wait()
         self._bell = None
         self._awake = True
@@ -263,14 +271,18 @@ class Crew(Generic[W]):
                 return
             self._next_id += 1
             self._threads[self._next_id] = None
-            self._tasks.start_soon(self._host, self._next_id)
+            self._hosted += 1
+            # Not in the context of whoever rang: the thread would keep it, and the client in it, as long as it lives.
+            self._context.copy().run(self._tasks.start_soon, self._host, self._next_id)
 
     async def _host(self, ident: int) -> None:
         assert self._backend is not None
         limiter = anyio.CapacityLimiter(1)
-        self._hosted += 1
         try:
             await self._backend.host_thread(lambda: self._work(ident), limiter)
+        except RuntimeError:  # the system gives no more threads: the others go on
+            self._threads.pop(ident, None)
+            _log.exception("No thread could be started for the %s; it goes on with %d", self.name, self.threads)
         finally:
             self._hosted -= 1
             if not self._hosted and self._all_ended is not None:
