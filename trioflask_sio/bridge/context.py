@@ -38,6 +38,7 @@ from trioflask_sio.engine.transport import HttpRequest
 from .environ import FLASK_APP, Environ, build_environ
 from .flask_variants import LIGHT, EventContext, LightContext, PublicContext
 from .interception import through_middlewares
+from .middleware import SioMiddleware
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
@@ -83,6 +84,16 @@ class Connection:
     def environ(self) -> Environ:
         """The environ that handlers see; the first reading sends it through the middlewares (which may block)."""
         return self._prepared if self._prepared is not None else self._prepare()
+
+    @property
+    def may_block(self) -> bool:
+        """The first reading of ``environ`` is still to come, and will run middlewares that are not ours."""
+        if self._prepared is not None:
+            return False
+        outer: object = self.app.wsgi_app
+        if isinstance(outer, SioMiddleware):
+            outer = outer.wsgi_app
+        return getattr(outer, "__self__", None) is not self.app
 
     @property
     def refusal(self) -> str | None:

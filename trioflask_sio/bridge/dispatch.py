@@ -21,6 +21,8 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio.to_thread
+
 from trioflask_sio.bridge.coroutines import drive
 from trioflask_sio.bridge.runs import Run, enter
 from trioflask_sio.exceptions import ConnectionRefusedError, HandlerCancelled, NotServing
@@ -123,6 +125,9 @@ class Dispatcher:
 
     async def perform_async(self, job: Job, run: Run) -> None:
         """Run one job in the calling task, in a context of its own. Its emits are flushed when it waits or ends."""
+        connection = self._application.connection(job)
+        if connection.may_block:  # somebody's WSGI middlewares, once per connection: they were written for threads
+            await anyio.to_thread.run_sync(getattr, connection, "environ")
 
         def waits() -> None:
             self._hub.flush()

@@ -15,7 +15,8 @@ from flask import current_app, has_request_context, request
 from trioflask_sio._types import Room, Sid
 from trioflask_sio.bridge.operations import CALL_TIMEOUT, as_args, as_rooms, as_sids
 from trioflask_sio.bridge.runs import current_run
-from trioflask_sio.exceptions import UsageError
+from trioflask_sio.bridge.wsgi_stream import current_view
+from trioflask_sio.exceptions import HandlerCancelled, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,6 +210,10 @@ def check_cancelled() -> None:
     run = current_run()
     if run is not None:
         run.check()
+        return
+    view = current_view.get()
+    if view is not None and view.gone:
+        raise HandlerCancelled("the client of this view has left")
 
 
 def pause(socketio: SocketIO, seconds: float) -> None:
