@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.strategies import event_ids, event_names, namespaces, payload_values, same
 from trioflask_sio.exceptions import PacketError
 from trioflask_sio.protocol.limits import Limits
-from trioflask_sio.protocol.sio_binary import Assembler, deconstruct
+from trioflask_sio.protocol.sio_binary import Assembler
 from trioflask_sio.protocol.sio_packet import Ack, Event, encode_ack, encode_event
+from trioflask_sio.protocol.sio_tree import deconstruct
 
 MARK = '{"_placeholder":true,"num":%d}'
 WIDE = Limits(max_attachments=10_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import json
 from typing import Any
@@ -266,3 +267,9 @@ def test_senders_errors_are_type_or_value_errors(value: Any) -> None:
     for bad, error in (({1, 2}, TypeError), (float("nan"), ValueError), (object(), TypeError)):
         with pytest.raises(error):
             encode_event("/", "x", [value, {"a": (bad,)}])
+
+
+@pytest.mark.parametrize("packet", [Connect(), Disconnect(), Event("/", ["x"]), Ack("/", []), ConnectError()])
+def test_packets_are_frozen(packet: Packet) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        packet.namespace = "/other"  # type: ignore[misc]  # that it is refused is the test

@@ -1,4 +1,4 @@
-"""Attachments out and in: ``deconstruct`` for what is sent, ``Assembler`` for what arrives (spec 2.1.5, 2.2).
+"""Attachments in: from the messages of one connection to whole packets (spec 2.1.5, 2.2).
 
 Rules:
 
@@ -14,9 +14,8 @@ from trioflask_sio.exceptions import PacketError
 from trioflask_sio.protocol.jsonlib import DEFAULT_JSON, JsonCodec
 from trioflask_sio.protocol.limits import DEFAULT_LIMITS, Limits
 from trioflask_sio.protocol.sio_packet import Packet, Pending, decode
-from trioflask_sio.protocol.sio_tree import deconstruct
 
-__all__ = ["Assembler", "deconstruct"]
+__all__ = ["Assembler"]
 
 
 class Assembler:
