@@ -219,3 +219,35 @@ def test_a_plain_callback_of_a_departed_client_is_dropped_silently() -> None:
     session.close(CloseReason.TRANSPORT_CLOSE)
     assert heard == []
     house.assert_empty()
+
+
+def test_asking_a_client_that_is_not_read_from_ends_at_once_and_others_go_on() -> None:
+    house = House(stepwise=True)
+    house.on("e", lambda: None)
+    session, _ = house.join()
+    other, _ = house.join()
+    session.inbound_limit = 1
+    session.receive('2["e"]')
+    waiter = Waiter()
+    house.emit("ask", callback=waiter)
+    assert session.close_reason is CloseReason.INBOUND_OVERFLOW
+    assert not other.closed
+    assert waiter.heard == []
+    other.receive("31[1]")
+    assert waiter.heard == [(1,)]
+
+
+def test_a_callback_does_not_queue_behind_a_departed_clients_last_events() -> None:
+    house = House(stepwise=True)
+    heard: list[object] = []
+    house.on("slow", house.executor.park)
+    session, socket = house.join()
+    other, _ = house.join()
+    session.receive('2["slow"]')
+    house.executor.run()
+    house.emit("e", rooms=["sid-2"], sender="sid-1", callback=heard.append)
+    session.receive("1")
+    other.receive("31[1]")
+    assert not socket.lane.jobs
+    house.executor.run()
+    assert heard == []

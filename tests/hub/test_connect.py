@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.hub.harness import House, texts
+from trioflask_sio.engine.reasons import CloseReason
 from trioflask_sio.exceptions import ConnectionRefusedError
 from trioflask_sio.hub.hub import new_sid
 from trioflask_sio.hub.socket import SocketState
@@ -311,9 +312,10 @@ def test_a_client_invents_no_more_namespaces_than_allowed(caplog: pytest.LogCapt
     session = house.engine.open()
     for number in range(10):
         session.receive(f"0/{number},", f"1/{number},")
+    session.receive("0/a,", "0/b,", "0/c,")
     assert not session.closed
-    session.receive("0/a,", "0/b,", "0/c,", "0/d,")
-    assert session.closed
+    session.receive("0/d,")
+    assert session.close_reason is CloseReason.PROTOCOL_ERROR
     assert "more than 3 namespaces" in caplog.text
     house.assert_empty()
 
@@ -322,3 +324,60 @@ def test_sids_are_twenty_url_safe_characters_and_new_each_time() -> None:
     made = {new_sid() for _ in range(1_000)}
     assert len(made) == 1_000
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{20}", sid) for sid in made)
+
+
+def test_a_refused_namespace_counts_as_never_joined() -> None:
+    house = House()
+    house.on("connect", lambda: False)
+    session = house.engine.open()
+    session.receive("0", '2["e"]')
+    assert session.close_reason is CloseReason.PROTOCOL_ERROR
+
+
+def test_only_so_many_left_namespaces_are_remembered() -> None:
+    house = House(namespaces="*", max_namespaces=3)
+    session = house.engine.open()
+    for number in range(5):
+        session.receive(f"0/{number},", f"1/{number},")
+    session.receive('2/4,["e"]', '2/2,["e"]')
+    assert not session.closed
+    session.receive('2/1,["e"]')
+    assert session.close_reason is CloseReason.PROTOCOL_ERROR
+
+
+def test_nothing_is_heard_from_a_closed_connection() -> None:
+    house = House()
+    session = house.engine.open()
+    session.close(CloseReason.TRANSPORT_CLOSE)
+    house.hub.message_received(session, "0")
+    house.assert_empty()
+
+
+def test_an_outcome_told_after_its_lane_came_to_rest_still_ends_the_departure() -> None:
+    house = House(stepwise=True)
+    left: list[object] = []
+    house.on("connect", lambda: None)
+    house.on("disconnect", left.append)
+    session = house.engine.open()
+    session.receive("0", "1")
+    socket = house.hub.sockets["sid-1"]
+    assert socket.lane.take("me") is not None
+    socket.lane.ended("me")
+    socket.lane.release()
+    house.hub.lane_rested(socket.lane, 0)
+    assert left == []
+    house.hub.accept(socket)
+    assert left == ["client disconnect"]
+    house.assert_empty()
+
+
+def test_late_events_of_a_client_that_left_are_not_acknowledged() -> None:
+    house = House(stepwise=True)
+    house.handlers.add_class("/c", lambda event: None)
+    house.on("connect", lambda: None, "/c")
+    session = house.engine.open()
+    session.receive("0/c,", '2/c,1["nope"]', "1/c,")
+    house.executor.run()
+    assert texts(session) == []
+    assert session.held == 0
+    house.assert_empty()

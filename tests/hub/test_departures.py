@@ -428,3 +428,86 @@ def test_thousands_of_clients_leave_nothing() -> None:
         session.close(CloseReason.TRANSPORT_CLOSE)
     house.assert_empty()
     assert house.engine.sessions == {}
+
+
+def test_nothing_of_a_client_starts_while_its_disconnect_handler_runs() -> None:
+    house = House(stepwise=True)
+    house.executor.hold_disconnects = True
+    seen: list[object] = []
+
+    @house.handles("e")
+    def event(number: int) -> None:
+        seen.append(number)
+        house.executor.park()
+
+    house.on("disconnect", seen.append)
+    session, _ = house.join()
+    session.receive('2["e",1]', '2["e",2]')
+    house.executor.step()
+    session.receive("1")
+    house.engine.timers.advance(6)
+    house.executor.run()
+    assert seen == [1, "client disconnect"]
+
+
+def test_a_nested_disconnect_is_not_repeated_when_other_handlers_end_or_the_grace_does() -> None:
+    house = House(stepwise=True)
+    seen: list[object] = []
+    house.on("slow", house.executor.park)
+
+    @house.handles("leave")
+    def leave() -> None:
+        socket = house.hub.disconnect(house.sender(), "/", run_handler=False)
+        assert socket is not None
+        for job in tuple(house.executor.parked):
+            house.executor.finish(job)
+        house.engine.timers.advance(60)
+        assert not house.hub._departures.leave(socket, "ping timeout", "ping timeout")
+        house.hub.disconnected(socket)
+
+    house.on("disconnect", seen.append)
+    session, _ = house.join()
+    session.receive('2["slow"]', '2["leave"]')
+    house.executor.run()
+    assert seen == []
+    house.assert_empty()
+
+
+def test_leaving_twice_is_leaving_once() -> None:
+    house = House(stepwise=True)
+    house.on("slow", house.executor.park)
+    session, socket = house.join()
+    session.receive('2["slow"]')
+    house.executor.run()
+    departures = house.hub._departures
+    assert departures.leave(socket, "client disconnect", "first")
+    assert not departures.leave(socket, "ping timeout", "second")
+    assert (socket.reason, socket.reason_detail) == ("client disconnect", "first")
+    assert house.executor.cancelled == [socket]
+
+
+def test_a_server_that_stops_does_not_wait_for_the_grace() -> None:
+    house = House(stepwise=True)
+    seen: list[object] = []
+    told: list[int] = []
+    house.hub.when_empty(lambda: told.append(len(house.hub.sockets)))
+    house.on("slow", house.executor.park)
+    house.on("connect", lambda: None, "/x")
+    house.on("disconnect", seen.append)
+    house.on("disconnect", seen.append, "/x")
+    stays, _ = house.join()
+    session, _ = house.join()
+    session.receive('2["slow"]')
+    house.executor.run()
+    session.receive("0/x,")
+    session.close(CloseReason.SERVER_SHUTDOWN)
+    house.hub.hurry()
+    # Told is the one with a stuck handler; not the one whose connect handler never decided, nor the one that stays.
+    assert seen == ["server disconnect"]
+    assert list(house.hub.sockets) == ["sid-1"]
+    assert told == []
+    stays.close(CloseReason.SERVER_SHUTDOWN)
+    assert told == [0]
+    house.hub.when_empty(None)
+    house.join()[0].receive("1")
+    assert told == [0]

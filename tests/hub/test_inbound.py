@@ -297,3 +297,32 @@ def test_attachment_limit_is_an_option() -> None:
     session, _ = house.join()
     session.receive('52-["e"]')
     assert session.close_reason is CloseReason.PARSE_ERROR
+
+
+def test_an_assembler_lives_only_while_attachments_come() -> None:
+    house = House()
+    session, _ = house.join()
+    client = session.upper
+    assert isinstance(client, Client)
+    seen = [client._assembler is None]
+    session.receive('51-["e",{"_placeholder":true,"num":0}]')
+    seen.append(client._assembler is None)
+    session.receive(b"\x00")
+    seen.append(client._assembler is None)
+    assert seen == [True, False, True]
+
+
+def test_an_overflow_noticed_at_the_event_itself_holds_nothing_back() -> None:
+    house = House()
+    left: list[object] = []
+    house.on("e", lambda: None)
+    house.on("disconnect", left.append)
+    session, _ = house.join()
+    house.emit("ask", callback=print)
+    session.inbound_limit = 5
+    session.receive('2["e"]')
+    assert session.close_reason is CloseReason.INBOUND_OVERFLOW
+    assert session.held == 0
+    assert left == ["transport error"]
+    assert house.hub.stats["events_dropped"] == 1
+    house.assert_empty()

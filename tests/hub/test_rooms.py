@@ -163,3 +163,10 @@ def test_a_snapshot_does_not_change_with_the_room() -> None:
         index.forget("/", "b")
         index.join("/", "a", "room")
         index.join("/", "b", "room")
+
+
+def test_an_empty_namespace_is_forgotten() -> None:
+    index = RoomIndex()
+    index.join("/", "a", "room")
+    index.forget("/", "a")
+    assert index._spaces == {}

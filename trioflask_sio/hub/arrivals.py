@@ -77,7 +77,7 @@ class Arrivals:
 
     def accept(self, socket: Socket) -> None:
         """The connect handler let the client in."""
-        if socket.decided is not None or socket.state is SocketState.GONE:
+        if socket.decided is not None:
             return
         socket.decided = True
         if socket.state is SocketState.CONNECTING:
@@ -92,7 +92,7 @@ class Arrivals:
 
     def refuse(self, socket: Socket, data: Mapping[str, object]) -> None:
         """The connect handler turned the client away, failed, or was cancelled (spec 1.5.8: rooms are undone)."""
-        if socket.decided is not None or socket.state is SocketState.GONE:
+        if socket.decided is not None:
             return
         socket.decided = False
         here = socket.state is SocketState.CONNECTING

@@ -89,6 +89,9 @@ class Departures:
             self._mark(socket, None, "refused", remember=self._wiring.config.always_connect)
             self._acks.forget(socket)
         socket.state = SocketState.GONE
+        if socket.decided is None:
+            # An outcome that still comes is nobody's business any more.
+            socket.decided = False
         socket.rooms_left = None
         self._stop_grace(socket)
         self._close_lane(socket)
@@ -138,7 +141,6 @@ class Departures:
         self._count(self.release(socket, jobs))
         if any(job.kind is JobKind.CONNECT for job in jobs):
             # Put out before its connect handler began: it never will, so there is nothing to disconnect from either.
-            socket.decided = False
             self.erase(socket)
 
     def _close_lane(self, socket: Socket) -> None:

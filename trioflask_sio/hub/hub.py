@@ -236,7 +236,6 @@ class Hub:
 
     def disconnected(self, socket: Socket) -> None:
         """Its disconnect handler has ended: the last trace goes. Idempotent."""
-        socket.decided = socket.decided or False
         self._departures.erase(socket)
 
     def hurry(self) -> None:
@@ -343,7 +342,7 @@ class Hub:
                 flush_soon(session)
 
     def _enqueue_numbered(
-        self, receivers: Iterable[Socket], numbered: Numbered, callback: Callback, sender: Sid | None
+        self, receivers: list[Socket], numbered: Numbered, callback: Callback, sender: Sid | None
     ) -> None:
         engine = self._wiring.engine
         pending = self._acks.open(callback, self._wiring.sockets.get(sender) if sender is not None else None)
@@ -354,6 +353,9 @@ class Hub:
             elif engine is not None:
                 engine.flush_soon(session)
         self._acks.sent(pending)
+        for socket in receivers:
+            # A client whose reading pauses can never answer (design §8.2). After the loop, since this may close it.
+            socket.client.session.hold(0)
 
     def _warn_attachments(self, namespace: str, event: str, count: int) -> None:
         self._warned[event] = None

@@ -61,7 +61,7 @@ class SessionPort(Protocol):
         """A namespace was accepted: no connect timeout any more."""
 
     def hold(self, size: int, /) -> None:
-        """``size`` bytes of input wait in the hub."""
+        """``size`` bytes of input wait in the hub; 0 looks at the limit again. May close the session in this call."""
 
     def release(self, size: int, /) -> None:
         """``size`` of the held bytes have been handled or dropped."""

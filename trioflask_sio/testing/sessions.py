@@ -86,7 +86,8 @@ class FakeSession:
     """One engine session in memory.
 
     ``sent`` holds what has left, one entry per group; ``outbox`` what waits. ``writable`` False makes volatile packets
-    drop; ``full`` True makes ``enqueue`` refuse.
+    drop; ``full`` True makes ``enqueue`` refuse. Over ``inbound_limit`` held bytes with an answer outstanding the
+    session closes, as the engine's does while its reader pauses, only sooner.
     """
 
     def __init__(self, engine: FakeEngine, eio_sid: str, revision: Revision = V4) -> None:
@@ -99,6 +100,7 @@ class FakeSession:
         self.close_reason: CloseReason | None = None
         self.confirmed = 0
         self.held = 0
+        self.inbound_limit: int | None = None
         self.writable = True
         self.full = False
         self.outbox: deque[Outgoing] = deque()
@@ -159,8 +161,10 @@ class FakeSession:
         self.confirmed += 1
 
     def hold(self, size: int, /) -> None:
-        """Counted in ``held``."""
+        """Counted in ``held``; ``hold(0)`` looks at the limit again."""
         self.held += size
+        if self.inbound_limit is not None and self.held > self.inbound_limit and self.awaiting_answer():
+            self.close(CloseReason.INBOUND_OVERFLOW)
 
     def release(self, size: int, /) -> None:
         """Taken from ``held``."""
