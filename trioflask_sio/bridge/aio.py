@@ -65,7 +65,7 @@ async def call(
     *args: object,
     namespace: str | None = functions._UNSET,
     to: object = None,
-    timeout: float = CALL_TIMEOUT,
+    timeout: float | None = CALL_TIMEOUT,
 ) -> Any:
     """Emit to one client, by default the sender, and wait for its acknowledgement.
 
@@ -74,7 +74,7 @@ async def call(
         *args: at most one payload; a tuple is several event arguments.
         namespace: default: that of the present event.
         to: the client's sid; default: the sender.
-        timeout: seconds.
+        timeout: seconds; None waits as long as the client is there.
 
     Returns:
         None, the one value, or a tuple of several.
@@ -82,9 +82,9 @@ async def call(
     Raises:
         TimeoutError: no answer in time.
         ClientGone: the client left before it answered.
+        UsageError: called outside an async handler.
     """
-    socketio = functions._server("call")
-    runtime = socketio.runtime
+    runtime = _runtime("call")
     rooms = as_rooms(to) or (functions._sid("call"),)
     mailbox = _Mailbox()
     emission = runtime.hub.encode(
@@ -101,6 +101,7 @@ async def call(
     if not mailbox.event.is_set():
         raise TimeoutError(f"The client {rooms[0]!r} did not answer {event!r} within {timeout:g} s.")
     if mailbox.value is Answer.GONE:
+        await anyio.lowlevel.checkpoint_if_cancelled()  # the caller's own client: its handler is cancelled, not failed
         raise ClientGone(f"The client {rooms[0]!r} left, or was not connected, before it answered {event!r}.")
     assert isinstance(mailbox.value, tuple)
     return unpack(mailbox.value)
@@ -113,12 +114,17 @@ async def emit(event: str, *args: object, to: Sid | None = None, **options: Any)
         event: the event's name.
         *args: at most one payload.
         to: the client's sid; default: the sender. A room is not waited for: one slow member would hold up the caller.
-        **options: as for :func:`trioflask_sio.emit`.
+        **options: as for :func:`trioflask_sio.emit`. With ``room`` or ``broadcast`` nobody is waited for.
 
     Raises:
         TypeError: the payload cannot be sent.
+        UsageError: called outside an async handler.
     """
-    runtime = functions._server("emit").runtime
+    runtime = _runtime("emit")
+    if to is None and (options.get("room") not in (None, "") or options.get("broadcast")):
+        functions.emit(event, *args, **options)
+        await anyio.lowlevel.checkpoint()
+        return
     target = to if to is not None else functions._sid("emit")
     namespace = functions._namespace(options.get("namespace", functions._UNSET), "emit")
     functions.emit(event, *args, to=target, **options)
@@ -138,11 +144,9 @@ async def disconnect(sid: Sid | None = None, namespace: str | None = None) -> No
     Raises:
         UsageError: called outside an async handler.
     """
-    runtime = functions._server("disconnect").runtime
+    runtime = _runtime("disconnect")
     who = sid or functions._sid("disconnect")
     where = namespace or functions._namespace(functions._UNSET, "disconnect")
-    if not runtime.border.on_loop():
-        raise UsageError("aio.disconnect() is for async handlers; in a synchronous one call disconnect().")
     runtime.border.drain()
     run = current_run()
     if run is not None and is_own(run, who, where):
@@ -153,18 +157,29 @@ async def disconnect(sid: Sid | None = None, namespace: str | None = None) -> No
         await anyio.lowlevel.checkpoint()
 
 
+def _runtime(name: str) -> Runtime:
+    """The serving, where its loop is the caller's."""
+    runtime = functions._server(name).runtime
+    if not runtime.border.on_loop():
+        raise UsageError(f"aio.{name}() is for async handlers; in a synchronous one call {name}().")
+    return runtime
+
+
 async def _disconnect_self(runtime: Runtime, run: Run, sid: Sid, namespace: str) -> None:
     """The caller's own client: its disconnect handler runs before this returns."""
-    run.cancels = False
+    cancelled_before, run.cancels = run.cancels, False
     socket = runtime.hub.disconnect(sid, namespace, run_handler=False)
     if socket is None:
+        run.cancels = cancelled_before  # it had left before, by no doing of this handler
         return
+    runtime.hub.flush()
     farewell = disconnect_job(runtime, socket)
-    if farewell.handler is None:
-        runtime.hub.disconnected(socket)
-    elif farewell.handler.is_async:
-        await runtime.dispatcher.perform_async(farewell, nested_run(runtime, farewell))
-        runtime.hub.disconnected(socket)
+    if farewell.handler is None or farewell.handler.is_async:
+        try:
+            if farewell.handler is not None:
+                await runtime.dispatcher.perform_async(farewell, nested_run(runtime, farewell))
+        finally:
+            runtime.hub.disconnected(socket)
     else:
         done = anyio.Event()
         runtime.pool.run_disconnect(farewell, done.set)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import TaskGroup
 
-from trioflask_sio.bridge.runs import Run, enter
+from trioflask_sio.bridge.runs import Run, current_run, enter
 from trioflask_sio.bridge.waiting import Scope, Waiter
 from trioflask_sio.exceptions import HandlerCancelled, UsageError
 
@@ -52,7 +52,13 @@ class BackgroundTask:
             raise UsageError(
                 f"The background task {self.name} starts when the server does: join() would wait for ever."
             )
-        self._done.wait(-1 if timeout is None else timeout)
+        run = current_run()
+        unpark = run.park() if run is not None else None
+        try:
+            self._done.wait(-1 if timeout is None else timeout)
+        finally:
+            if unpark is not None:
+                unpark()
 
     def is_alive(self) -> bool:
         """True from the start of the task to its end."""
@@ -76,7 +82,7 @@ class BackgroundTasks:
         self.border = border
         self.scope = Scope()
         self._waiting: list[tuple[BackgroundTask, Callable[[], Any], Context, bool]] = []
-        self._alive: dict[BackgroundTask, None] = {}
+        self._alive: dict[BackgroundTask, anyio.CancelScope | None] = {}
         self._tasks: TaskGroup | None = None
         self._backend: Backend | None = None
         self._lock = threading.Lock()
@@ -98,6 +104,13 @@ class BackgroundTasks:
             self.border.post(self._launch, *entry)
         return task
 
+    def adopt(self, other: BackgroundTasks) -> None:
+        """Take over what waits for a start that will not come; the options have changed meanwhile."""
+        with other._lock:
+            waiting, other._waiting = other._waiting, []
+        with self._lock:
+            self._waiting[:0] = waiting
+
     def open(self, tasks: TaskGroup, backend: Backend) -> None:
         """The server has started: what waited starts now; loop thread."""
         with self._lock:
@@ -107,8 +120,11 @@ class BackgroundTasks:
             self._launch(*entry)
 
     def close(self) -> None:
-        """The server stops: wake what sleeps; loop thread."""
+        """The server stops: wake what sleeps, cancel the tasks; loop thread."""
         self.scope.end()
+        for scope in tuple(self._alive.values()):
+            if scope is not None:
+                scope.cancel()
 
     async def ended(self) -> None:
         """Wait until every background task has ended."""
@@ -122,7 +138,7 @@ class BackgroundTasks:
         if self._tasks is None:
             return
         task._started = True
-        self._alive[task] = None
+        self._alive[task] = anyio.CancelScope() if is_async else None
         host = self._host_task if is_async else self._host_thread
         context.run(self._tasks.start_soon, host, task, call)
 
@@ -148,15 +164,20 @@ class BackgroundTasks:
             call()
         except HandlerCancelled:
             _log.debug("The background task %s ended with the server", task.name)
-        except Exception:
+        except BaseException:
             _log.exception("The background task %s failed", task.name)
         finally:
             task._done.wake()
 
     async def _host_task(self, task: BackgroundTask, call: Callable[[], Any]) -> None:
+        scope = self._alive[task]
+        assert scope is not None
+        if self.scope.ended:
+            scope.cancel()
         try:
-            await call()
-        except Exception:
+            with scope:
+                await call()
+        except (Exception, HandlerCancelled, SystemExit):
             _log.exception("The background task %s failed", task.name)
         finally:
             task._done.wake()

@@ -18,13 +18,16 @@ T = TypeVar("T")
 
 
 @types.coroutine
-def drive(coroutine: Coroutine[Any, Any, T], context: Context, on_wait: Callable[[], object]) -> Generator[Any, Any, T]:
+def drive(
+    coroutine: Coroutine[Any, Any, T], context: Context, on_wait: Callable[[], object], on_go: Callable[[], object]
+) -> Generator[Any, Any, T]:
     """Run ``coroutine`` step by step in ``context``.
 
     Args:
         coroutine: what to run; it is closed however this ends.
         context: entered for each step; nobody else may have entered it.
         on_wait: called each time the coroutine waits for the loop.
+        on_go: called each time it goes on.
 
     Returns:
         What the coroutine returned; what it raised is raised.
@@ -39,8 +42,10 @@ def drive(coroutine: Coroutine[Any, Any, T], context: Context, on_wait: Callable
             except GeneratorExit:
                 raise
             except BaseException as error:
+                on_go()
                 asked = run(coroutine.throw, error)
             else:
+                on_go()
                 asked = run(coroutine.send, answer)
     except StopIteration as end:
         result: T = end.value

@@ -19,6 +19,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio.to_thread
@@ -106,7 +107,7 @@ class Dispatcher:
             return
         raised: BaseException | None = None
         try:
-            outcome = _invoke(job.handler, job)
+            outcome = _no_coroutine(_invoke(job.handler, job), job)
             context.save_session()
         except BaseException as error:
             raised = error
@@ -118,7 +119,7 @@ class Dispatcher:
         """Run an acknowledgement's callback that belongs to no client (emitted from a view or a foreign thread)."""
         try:
             self.context.copy().run(fn, *args)
-        except Exception:
+        except (Exception, HandlerCancelled, SystemExit):
             _log.exception("The callback %s of an emit failed", _name(fn))
 
     # --- tasks --------------------------------------------------------------------------------------------------
@@ -130,11 +131,18 @@ class Dispatcher:
             await anyio.to_thread.run_sync(getattr, connection, "environ")
 
         def waits() -> None:
+            run.flushes = False  # tasks that the handler has started emit meanwhile, and nobody flushes for them
             self._hub.flush()
             run.overlap()
 
+        def goes_on() -> None:
+            run.flushes = True
+
         run.flushes = True
-        await drive(self._perform_async(job, run), self.context.copy(), waits)
+        try:
+            await drive(self._perform_async(job, run), self.context.copy(), waits, goes_on)
+        finally:
+            run.flushes = False
 
     async def _perform_async(self, job: Job, run: Run) -> None:
         enter(run)
@@ -188,7 +196,7 @@ class Dispatcher:
             return _Failure(error)
         try:
             result = handle(error)
-        except Exception as second:
+        except (Exception, HandlerCancelled, SystemExit) as second:
             return _Failure(second)
         if job.kind is JobKind.CONNECT and result is not True:
             return _Failure(ConnectionRefusedError())
@@ -229,7 +237,7 @@ class Dispatcher:
         assert job.ack_id is not None
         try:
             outgoing = self._hub.encode_ack(job.socket, job.ack_id, args)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # TypeError and ValueError; whatever else a json module of the user's raises
             _report(job, error)
             return
         self._tell(self._hub.send_ack, job.socket, outgoing, size=outgoing.size)
@@ -242,6 +250,17 @@ class Dispatcher:
             fn(*args)
         else:
             border.put(fn, args, size)
+
+
+def _no_coroutine(outcome: object, job: Job) -> object:
+    """A plain decorator around an async handler returns the coroutine to a thread that cannot run it."""
+    if isinstance(outcome, CoroutineType):
+        outcome.close()
+        raise TypeError(
+            f"the handler of {job.event!r} is not `async def`, but returned a coroutine: "
+            "let the decorator around it be `async def` too"
+        )
+    return outcome
 
 
 async def _wait_for(outcome: Awaitable[object]) -> object:
@@ -328,7 +347,7 @@ def _close(context: EventContext, job: Job, error: BaseException | None) -> None
     """Pop the Flask context; what a teardown function raises is the programmer's mistake."""
     try:
         context.pop(error)
-    except Exception as second:
+    except (Exception, HandlerCancelled, SystemExit) as second:
         _report(job, second)
 
 

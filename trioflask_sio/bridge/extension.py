@@ -8,6 +8,7 @@ from them, so handlers registered in any order relative to ``init_app`` are neve
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -18,7 +19,7 @@ from trioflask_sio.bridge.context import Connection
 from trioflask_sio.bridge.middleware import SioMiddleware, install
 from trioflask_sio.bridge.namespace import Namespace
 from trioflask_sio.bridge.operations import CALL_TIMEOUT, Operations, as_args, as_rooms, as_sids
-from trioflask_sio.bridge.options import Options
+from trioflask_sio.bridge.options import Options, warn_user
 from trioflask_sio.bridge.portal import BorderState
 from trioflask_sio.bridge.runtime import Runtime
 from trioflask_sio.exceptions import UsageError
@@ -74,6 +75,7 @@ class SocketIO:
         self.options = Options(options)
         self.manage_session: bool = self.options.own["manage_session"]
         self._runtime: Runtime | None = None
+        self._making = threading.Lock()
         self.operations = Operations(lambda: self.runtime, self.options.own["emit_grace"])
         if app is not None:
             self.init_app(app)
@@ -93,11 +95,11 @@ class SocketIO:
         if self._runtime is not None and self._runtime.serving:
             raise UsageError("init_app() while the server runs: call it before serve().")
         if options:
-            self.options = Options({**self.options.given, **options})
+            self.options = Options({**self.options.given, **options}, said=self.options.given)
             if "manage_session" in options:
                 self.manage_session = self.options.own["manage_session"]
             self.operations.emit_grace = self.options.own["emit_grace"]
-            self._runtime = None
+            self._renew()
         if app is not None:
             self.app = app
             app.extensions["socketio"] = self
@@ -124,8 +126,16 @@ class SocketIO:
     def runtime(self) -> Runtime:
         """The present serving; a new one is made after the last has ended and is served again."""
         if self._runtime is None:
-            self._runtime = Runtime(self.options, self.handlers, self, copy_context())
+            with self._making:  # two threads may ask at once, and what is given to one of two would be lost
+                if self._runtime is None:
+                    self._runtime = Runtime(self.options, self.handlers, self, copy_context())
         return self._runtime
+
+    def _renew(self) -> None:
+        """The next serving has other options; background tasks that wait for the start wait for that one."""
+        old, self._runtime = self._runtime, None
+        if old is not None:
+            self.runtime.background.adopt(old.background)
 
     def next_runtime(self) -> Runtime:
         """The runtime of the serving that begins now.
@@ -243,6 +253,7 @@ class SocketIO:
         """
         if not isinstance(namespace_handler, Namespace):
             raise ValueError("Not a namespace instance.")  # noqa: TRY004 - Flask-SocketIO's type
+        namespace_handler.namespace = _namespace_name(namespace_handler.namespace)
         namespace_handler.attach(self)
         self.namespace_handlers.append(namespace_handler)
         self.handlers.add_class(namespace_handler.namespace, namespace_handler.resolve)
@@ -323,7 +334,7 @@ class SocketIO:
         namespace: str | None = "/",
         to: object = None,
         room: object = None,
-        timeout: float = CALL_TIMEOUT,
+        timeout: float | None = CALL_TIMEOUT,
         ignore_queue: bool = False,
     ) -> Any:
         """Emit to one client and wait for its acknowledgement.
@@ -334,7 +345,7 @@ class SocketIO:
             namespace: where; default ``/``.
             to: the client's sid.
             room: an alias of ``to``.
-            timeout: seconds.
+            timeout: seconds; None waits as long as the client is there.
             ignore_queue: without a message queue it changes nothing.
 
         Returns:
@@ -347,7 +358,7 @@ class SocketIO:
             UsageError: ``async_handlers=False`` (the answer could never be read), or called where it cannot wait.
         """
         rooms = as_rooms(room if to is None else to)
-        if rooms is None:
+        if not rooms:
             raise ValueError("Cannot use call() to broadcast.")
         if not self.options.hub.async_handlers:
             raise UsageError("Cannot use call() when async_handlers is False.")
@@ -427,7 +438,5 @@ def _namespace_name(namespace: str | None) -> str:
         return "/"
     if namespace.startswith("/") or namespace == "*":
         return namespace
-    import warnings
-
-    warnings.warn(f"Namespace {namespace!r} is taken as '/{namespace}': names begin with a slash.", stacklevel=3)
+    warn_user(f"Namespace {namespace!r} is taken as '/{namespace}': names begin with a slash.")
     return f"/{namespace}"

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trioflask_sio.bridge.extension import SocketIO
+    from trioflask_sio.bridge.runtime import Runtime
     from trioflask_sio.bridge.waiting import Waiter
+    from trioflask_sio.engine.timers import Timer
 
 __all__ = [
     "call",
@@ -121,7 +123,7 @@ def call(
     namespace: str | None = _UNSET,
     to: object = None,
     room: object = None,
-    timeout: float = CALL_TIMEOUT,
+    timeout: float | None = CALL_TIMEOUT,
     ignore_queue: bool = False,
     **ignored: object,
 ) -> Any:
@@ -133,7 +135,7 @@ def call(
         namespace: default: that of the present event.
         to: the client's sid; default: the sender.
         room: an alias of ``to``.
-        timeout: seconds.
+        timeout: seconds; None waits as long as the client is there.
         ignore_queue: without a message queue it changes nothing.
         **ignored: accepted and ignored.
 
@@ -222,25 +224,28 @@ def pause(socketio: SocketIO, seconds: float) -> None:
     runtime = socketio.runtime
     if runtime.serving and runtime.border.on_loop():
         raise UsageError("sleep() blocks, and this is the event loop: use `await trioflask_sio.aio.sleep(…)`.")
-    if run is None or not runtime.serving:
+    if run is None:
         time.sleep(seconds)
         return
-    timer: list[Any] = []
+    alarm: list[Timer] = []
+    rang = False
     try:
-        run.wait(partial(_set_alarm, socketio, seconds, timer))
+        run.wait(partial(_set_alarm, runtime, seconds, alarm))
+        rang = True
     finally:
-        if timer and runtime.serving:
-            runtime.border.post(timer[0].cancel)
+        if not rang:
+            runtime.border.offer(_stop_alarm, alarm)
 
 
-def _set_alarm(socketio: SocketIO, seconds: float, timer: list[Any], waiter: Waiter) -> None:
-    alarm = socketio.runtime.engine.timers.call_later(seconds, partial(_ring, waiter, timer))
-    timer.append(alarm)
+def _set_alarm(runtime: Runtime, seconds: float, alarm: list[Timer], waiter: Waiter) -> None:
+    if not waiter.woken:
+        alarm.append(runtime.timers.call_later(seconds, waiter.wake))
 
 
-def _ring(waiter: Waiter, timer: list[Any]) -> None:
-    timer.clear()
-    waiter.wake()
+def _stop_alarm(alarm: list[Timer]) -> None:
+    """Queued behind ``_set_alarm``, so it finds what that has set."""
+    for timer in alarm:
+        timer.cancel()
 
 
 def _server(name: str) -> SocketIO:

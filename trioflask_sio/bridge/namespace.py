@@ -26,7 +26,7 @@ class Namespace:
     def __init__(self, namespace: str | None = None) -> None:
         self.namespace = namespace or "/"
         self._socketio: SocketIO | None = None
-        self._found: dict[str, Handler | None] = {}
+        self._found: dict[str, Handler] = {}
 
     def attach(self, socketio: SocketIO) -> None:
         """Called by ``on_namespace``."""
@@ -47,12 +47,12 @@ class Namespace:
 
     def resolve(self, event: str) -> Handler | None:
         """The handler of an event: the method ``on_<event>``, its signature read once."""
-        if event not in self._found:
+        found = self._found.get(event)
+        if found is None:
             method = getattr(self, f"on_{event}", None)
-            self._found[event] = (
-                Handler.make(method, event, self.namespace, class_based=True) if callable(method) else None
-            )
-        return self._found[event]
+            if callable(method):  # only what is there is remembered: clients choose the names that are not
+                found = self._found[event] = Handler.make(method, event, self.namespace, class_based=True)
+        return found
 
     # --- acting: as the methods of SocketIO, in this namespace ----------------------------------------------------
 

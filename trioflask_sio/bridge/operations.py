@@ -7,13 +7,14 @@ Arguments are explicit here (namespace, rooms, sids); ``functions.py`` fills the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from trioflask_sio._types import Room, Sid
 from trioflask_sio.bridge.portal import BorderState
 from trioflask_sio.bridge.runs import Run, current_run
-from trioflask_sio.bridge.waiting import Scope, Waiter
+from trioflask_sio.bridge.waiting import CANCELLED, Scope, Waiter
 from trioflask_sio.exceptions import ClientGone, NotServing, TimeoutError, UsageError
 from trioflask_sio.hub.jobs import Job, JobKind
 
@@ -116,15 +117,7 @@ class Operations:
             return  # nobody is connected yet
         if run is not None and sender is not None and sender.ended and self._withheld(run, sender, emission, border):
             return
-        if border.on_loop():
-            border.drain()
-            runtime.hub.emit(emission)
-            if run is None or not run.flushes:
-                runtime.hub.flush()
-        elif run is not None:
-            run.post(runtime.hub.emit, (emission,), emission.size)
-        else:
-            border.post(runtime.hub.emit, emission, size=emission.size)
+        _hand_over(runtime, run, emission)
 
     def _withheld(self, run: Run, sender: Socket, emission: Emission, border: Border) -> bool:
         """Whether an emit of a handler whose client has left goes nowhere; late ones to that client end the handler.
@@ -143,7 +136,7 @@ class Operations:
         return True
 
     def call(
-        self, event: str, args: tuple[object, ...], *, namespace: str, rooms: tuple[Room, ...], timeout: float
+        self, event: str, args: tuple[object, ...], *, namespace: str, rooms: tuple[Room, ...], timeout: float | None
     ) -> object:
         """Emit to one client and wait for its acknowledgement, holding no worker place meanwhile.
 
@@ -152,7 +145,7 @@ class Operations:
             args: its arguments.
             namespace: where.
             rooms: the client's sid.
-            timeout: seconds to wait for the answer.
+            timeout: seconds to wait for the answer; None waits as long as the client is there.
 
         Returns:
             None, the one value, or a tuple of several (spec 1.9.3).
@@ -168,13 +161,12 @@ class Operations:
         emission = runtime.hub.encode(namespace, event, args, callback=answer, rooms=rooms)
         run = current_run()
         try:
-            if run is not None:
-                value = run.wait(partial(_ask, runtime, answer, emission, timeout))
-            else:
-                value = _wait_in_thread(runtime, partial(_ask, runtime, answer, emission, timeout))
+            arm = partial(_ask, runtime, answer, emission, timeout)
+            value = run.wait(arm) if run is not None else _wait_in_thread(runtime, arm)
         finally:
-            if runtime.serving:
-                runtime.border.post(_withdraw, runtime, answer)
+            runtime.border.offer(_withdraw, runtime, answer)
+        if value is Answer.GONE and run is not None and run.cancels and run.socket is not None and run.socket.ended:
+            raise run.cancellation()  # it was the handler's own client: the news only came by this way first
         return _result(value, event, rooms, timeout)
 
     # --- rooms --------------------------------------------------------------------------------------------------
@@ -203,7 +195,7 @@ class Operations:
             if runtime.border.on_loop():
                 runtime.border.call(act, sid, namespace, room)
             else:
-                run.post(act, (sid, namespace, room), 0)  # it exists or has left: nothing to wait for
+                run.post(_if_there, (act, sid, namespace, room), 0)  # it exists or has left: nothing to wait for
         else:
             runtime.border.call(act, sid, namespace, room)
 
@@ -246,19 +238,20 @@ class Operations:
             runtime.border.call(partial(_disconnect_other, runtime, sid, namespace))
 
     def _disconnect_self(self, runtime: Runtime, run: Run, sid: Sid, namespace: str) -> None:
-        run.cancels = False
-        socket = runtime.border.call(partial(runtime.hub.disconnect, sid, namespace, run_handler=False))
+        cancelled_before, run.cancels = run.cancels, False
+        socket = runtime.border.call(partial(_disconnect_quietly, runtime, sid, namespace))
         if socket is None:
+            run.cancels = cancelled_before  # it had left before, by no doing of this handler
             return
         job = disconnect_job(runtime, socket)
-        if job.handler is None:
-            runtime.border.post(runtime.hub.disconnected, socket)
-        elif job.handler.is_async:
-            runtime.border.post(runtime.pool.run_disconnect, job)
-        else:
-            nested = nested_run(runtime, job)
-            runtime.dispatcher.perform(job, nested)
-            runtime.border.post(runtime.hub.disconnected, socket)
+        if job.handler is not None and job.handler.is_async:
+            run.wait(lambda waiter: runtime.pool.run_disconnect(job, waiter.wake))
+            return
+        try:
+            if job.handler is not None:
+                runtime.dispatcher.perform(job, nested_run(runtime, job))
+        finally:
+            runtime.border.offer(runtime.hub.disconnected, socket)
 
     # --- helpers ------------------------------------------------------------------------------------------------
 
@@ -298,15 +291,44 @@ def is_own(run: Run, sid: Sid, namespace: str) -> bool:
     return socket.sid == sid and socket.namespace == namespace
 
 
+def _hand_over(runtime: Runtime, run: Run | None, emission: Emission) -> None:
+    """Bring an emission to the hub: at once on the loop, queued from everywhere else."""
+    border, hub = runtime.border, runtime.hub
+    if border.on_loop():
+        border.drain()
+        hub.emit(emission)
+        if run is None or not run.flushes:
+            hub.flush()
+    elif run is not None:
+        run.post(hub.emit, (emission,), emission.size)
+    else:
+        border.post(hub.emit, emission, size=emission.size)
+
+
+def _if_there(act: Callable[[Sid, str, Room], object], sid: Sid, namespace: str, room: Room) -> None:
+    """A handler's act on its own client, which may have left meanwhile: nothing then (design §8.16)."""
+    with suppress(KeyError, ValueError):
+        act(sid, namespace, room)
+
+
+def _disconnect_quietly(runtime: Runtime, sid: Sid, namespace: str) -> Socket | None:
+    socket = runtime.hub.disconnect(sid, namespace, run_handler=False)
+    runtime.hub.flush()
+    return socket
+
+
 def _disconnect_other(runtime: Runtime, sid: Sid, namespace: str) -> None:
     runtime.hub.disconnect(sid, namespace)
     runtime.hub.flush()
 
 
-def _ask(runtime: Runtime, answer: Answer, emission: Emission, timeout: float, waiter: Waiter) -> None:
+def _ask(runtime: Runtime, answer: Answer, emission: Emission, timeout: float | None, waiter: Waiter) -> None:
     """On the loop: send the question and start the clock."""
+    if waiter.woken:
+        return  # cancelled before the question was sent
     answer.waiter = waiter
-    answer.timer = runtime.engine.timers.call_later(timeout, partial(waiter.wake, Answer.LATE))
+    if timeout is not None:
+        answer.timer = runtime.timers.call_later(timeout, partial(waiter.wake, Answer.LATE))
     runtime.hub.emit(emission)
     runtime.hub.flush()
 
@@ -319,14 +341,19 @@ def _withdraw(runtime: Runtime, answer: Answer) -> None:
 
 def _wait_in_thread(runtime: Runtime, arm: Callable[[Waiter], object]) -> object:
     waiter = Waiter()
-    runtime.border.post(arm, waiter)
-    while not waiter.wait(timeout=1.0):
-        if not runtime.serving:
-            raise NotServing("The server stopped while call() waited for an answer.")
+    stopping = runtime.border.stopping
+    stopping.enter(waiter)
+    try:
+        runtime.border.post(arm, waiter)
+        runtime.border.wait_for(waiter)
+    finally:
+        stopping.leave(waiter)
+    if waiter.value is CANCELLED:
+        raise NotServing("The server stopped while call() waited for an answer.")
     return waiter.value
 
 
-def _result(value: object, event: str, rooms: tuple[Room, ...], timeout: float) -> object:
+def _result(value: object, event: str, rooms: tuple[Room, ...], timeout: float | None) -> object:
     if value is Answer.LATE:
         raise TimeoutError(f"The client {rooms[0]!r} did not answer {event!r} within {timeout:g} s.")
     if value is Answer.GONE:

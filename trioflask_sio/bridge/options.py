@@ -9,6 +9,7 @@ to do instead), and all others (an error that suggests the nearest name). An opt
 from __future__ import annotations
 
 import difflib
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -19,7 +20,7 @@ from trioflask_sio.exceptions import ConfigError, UnknownOption
 from trioflask_sio.hub.config import HubConfig
 from trioflask_sio.server.config import ServeConfig
 
-__all__ = ["OWN_OPTIONS", "Options", "check_serve_options"]
+__all__ = ["OWN_OPTIONS", "Options", "check_serve_options", "warn_user"]
 
 ENGINE_OPTIONS = tuple(field.name for field in fields(EngineConfig) if field.init)
 HUB_OPTIONS = tuple(field.name for field in fields(HubConfig) if field.init)
@@ -64,13 +65,17 @@ NOT_SERVED: Mapping[str, str] = {
 class Options:
     """The checked options of one ``SocketIO``, merged over all its ``init_app`` calls.
 
+    Args:
+        given: names and values.
+        said: what was given before; nothing of it is warned of again.
+
     Raises:
         UnknownOption: a name that nobody knows; the message suggests one.
         ConfigError: a value that cannot be, or an option that belongs to ``serve()``.
     """
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        values = {name: value for name, value in given.items() if _is_ours(name, value)}
+    def __init__(self, given: Mapping[str, Any], said: Mapping[str, Any] | None = None) -> None:
+        values = {name: value for name, value in given.items() if _is_ours(name, value, said or {})}
         self.own: dict[str, Any] = {name: values.get(name, default) for name, default in OWN_OPTIONS.items()}
         self.engine = EngineConfig(**{name: values[name] for name in ENGINE_OPTIONS if name in values})
         self.hub = HubConfig(**{name: values[name] for name in HUB_OPTIONS if name in values})
@@ -99,11 +104,11 @@ def check_serve_options(options: Mapping[str, Any]) -> None:
         raise UnknownOption(f"serve() has no option {name!r}.{_suggestion(name, SERVE_OPTIONS)}")
 
 
-def _is_ours(name: str, value: object) -> bool:
+def _is_ours(name: str, value: object, said: Mapping[str, Any]) -> bool:
     if name in ENGINE_OPTIONS or name in HUB_OPTIONS or name in OWN_OPTIONS:
         return True
     if name in MEANINGLESS:
-        _warn_meaningless(name, value)
+        _check_meaningless(name, value, warn=name not in said)
         return False
     if name in NOT_SERVED:
         if value is None:
@@ -119,7 +124,17 @@ def _is_ours(name: str, value: object) -> bool:
     raise UnknownOption(f"SocketIO has no option {name!r}.{_suggestion(name, known)}")
 
 
-def _warn_meaningless(name: str, value: object) -> None:
+def warn_user(message: str) -> None:
+    """Warn of a line of the application: the nearest caller outside of this package."""
+    frame = sys._getframe(1)
+    level = 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("trioflask_sio."):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, stacklevel=level)
+
+
+def _check_meaningless(name: str, value: object, *, warn: bool) -> None:
     if name == "async_mode":
         if value is None:
             return
@@ -127,7 +142,8 @@ def _warn_meaningless(name: str, value: object) -> None:
             raise ConfigError(f"Invalid async_mode specified: {value!r} (one of {', '.join(ASYNC_MODES)}, or none).")
         if value in ("trio", "asyncio"):
             return
-    warnings.warn(f"SocketIO option {name}={value!r} means nothing here: {MEANINGLESS[name]}.", stacklevel=6)
+    if warn:
+        warn_user(f"SocketIO option {name}={value!r} means nothing here: {MEANINGLESS[name]}.")
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:

@@ -231,9 +231,10 @@ class Border:
 
     def drain(self) -> None:
         """Carry out all that is queued; loop thread only."""
-        self._woken = False
-        self._take(len(self._queue))
-        self._finish()
+        if self._queue:
+            self._woken = False
+            self._take(len(self._queue))
+            self._finish()
 
     def _drain_slice(self) -> None:
         self._woken = False

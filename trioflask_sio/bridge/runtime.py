@@ -17,7 +17,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from trioflask_sio.bridge.background import BackgroundTasks
 from trioflask_sio.bridge.dispatch import Application, Dispatcher
@@ -26,6 +26,7 @@ from trioflask_sio.bridge.portal import Backend, Border, BorderState, current_ba
 from trioflask_sio.bridge.runs import current_run
 from trioflask_sio.bridge.wsgi import WsgiApplication
 from trioflask_sio.engine.engine import Engine
+from trioflask_sio.engine.timers import Timers
 from trioflask_sio.exceptions import UsageError
 from trioflask_sio.hub.handlers import HandlerTable
 from trioflask_sio.hub.hub import Hub
@@ -71,6 +72,8 @@ class Runtime:
         self.pool.hub = self.hub
         self.pool.performer = self.dispatcher
         self.hub.attach(cast("EnginePort", self.engine))
+        self.timers = Timers(logging.getLogger("trioflask_sio"))
+        """The clock of sleeping handlers; it goes on until the last disconnect handler has ended."""
         self.shutdown_timeout: float = own["shutdown_timeout"]
         self.request_stop: Callable[[], None] | None = None
         """How our own server is told to stop; None where another server owns the process."""
@@ -103,27 +106,31 @@ class Runtime:
         backend = current_backend()
         views = WsgiApplication(self._flask_app, threads=self.options.own["view_threads"])
         ended = anyio.Event()
-        async with anyio.create_task_group() as host:
-            await host.start(self._host, backend, views, ended)
-            self.border.bind(backend, self.hub.flush, self._park)
-            try:
-                yield views
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._wind_down()
-                ended.set()
+        try:
+            async with anyio.create_task_group() as host:
+                try:
+                    tasks = await host.start(self._host, backend, views, ended)
+                    self.border.bind(backend, self.hub.flush, self._park)
+                    self.background.open(tasks, backend)
+                    yield views
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._wind_down()
+                    ended.set()  # also where the start was cancelled: the host is out of that cancellation's reach
+        finally:
+            self.border.unbind()
 
     async def _host(
-        self, backend: Backend, views: WsgiApplication, ended: anyio.Event, *, task_status: TaskStatus[None]
+        self, backend: Backend, views: WsgiApplication, ended: anyio.Event, *, task_status: TaskStatus[TaskGroup]
     ) -> None:
         """The tasks of handlers and views, out of reach of what cancels the server."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(backend.pump)
+                tasks.start_soon(self.timers.run)
                 await tasks.start(self.pool.run, backend)
                 await tasks.start(views.run)
-                self.background.open(tasks, backend)
-                task_status.started()
+                task_status.started(tasks)
                 await ended.wait()
                 tasks.cancel_scope.cancel()
 
@@ -144,6 +151,7 @@ class Runtime:
         self.border.drain()
         with anyio.move_on_after(self.shutdown_timeout):
             await self._hub_empty()
+        self.pool.end_waiting()
         with anyio.move_on_after(THREAD_GRACE):
             await self.pool.stop()
             await self.background.ended()
