@@ -157,3 +157,14 @@ def test_the_body_of_a_refusal(code: int) -> None:
 
 def test_an_application_has_its_own_words() -> None:
     assert refusal_body(refusal(4, message="not you, é")) == b'{"code":4,"message":"not you, \\u00e9"}'
+
+
+def test_the_codes_are_those_of_the_wire() -> None:
+    assert MESSAGES == {
+        0: "Transport unknown",
+        1: "Session ID unknown",
+        2: "Bad handshake method",
+        3: "Bad request",
+        4: "Forbidden",
+        5: "Unsupported protocol version",
+    }
