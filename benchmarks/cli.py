@@ -55,11 +55,13 @@ def _progress(runs: list[Run], run: Run) -> None:
     click.echo(f"  {run.item} round {run.round + 1} {run.server}: {shown}", err=True)
 
 
-def _collect(items: list[Item], servers: list[Server], rounds: int, cores: Cores) -> tuple[list[Run], bool]:
+def _collect(
+    items: list[Item], servers: list[Server], rounds: int, cores: Cores, patience: int
+) -> tuple[list[Run], bool]:
     """Every run that got done, and whether these are all."""
     runs: list[Run] = []
     try:
-        run_all(items, servers, rounds, cores, lambda run: _progress(runs, run))
+        run_all(items, servers, rounds, cores, lambda run: _progress(runs, run), patience=patience)
     except TimeLimitReached:
         return runs, False
     finally:
@@ -93,6 +95,9 @@ def _publish(
 @click.option("--quick", is_flag=True, help="One short round: a look, not a figure to quote.")
 @click.option("--unpinned", is_flag=True, help="Let the server use every core (the load keeps its own).")
 @click.option("--busy-wait", is_flag=True, help="The load never sleeps: no server pays for waking it (quiet machines).")
+@click.option(
+    "--patience", type=click.IntRange(0), default=0, show_default=True, help="Repeat a disturbed run so often."
+)
 @click.option("--time-limit", type=click.FloatRange(1), default=3600, show_default=True, help="Seconds for everything.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=CACHE / "latest.json", show_default=True)
 @click.option("--plot", type=click.Path(path_type=Path), default=None, help="Write bars to this file (matplotlib).")
@@ -107,6 +112,7 @@ def main(
     quick: bool,
     unpinned: bool,
     busy_wait: bool,
+    patience: int,
     time_limit: float,
     json_path: Path,
     plot: Path | None,
@@ -120,7 +126,7 @@ def main(
         for peer in peers:
             peer.prepare()
         machine = describe_machine(peers, cores)
-        runs, complete = _collect(chosen, peers, 1 if quick else rounds, cores)
+        runs, complete = _collect(chosen, peers, 1 if quick else rounds, cores, patience)
         if runs:
             _publish(runs, chosen, machine, json_path, plot)
     except NotInstalled as error:
