@@ -10,12 +10,16 @@ import importlib
 import json
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flask
 from flask import Flask, Response, jsonify
 
-sio = importlib.import_module(os.environ.get("E2E_PACKAGE", "trioflask_sio"))
+if TYPE_CHECKING:
+    import trioflask_sio as sio
+else:
+    sio = importlib.import_module(os.environ.get("E2E_PACKAGE", "trioflask_sio"))
+
 request: Any = flask.request  # in an event it has more attributes than Flask's types know: sid, namespace, event
 BOOK = "e2e.book"
 
@@ -41,7 +45,7 @@ class Book:
             self.departures.append([request.sid, request.namespace, reason])
 
 
-def create(**options: Any) -> tuple[Flask, Any]:
+def create(**options: Any) -> tuple[Flask, sio.SocketIO]:
     """A new application with its own `SocketIO`; `options` go to the latter."""
     app = Flask(__name__)
     app.config["SECRET_KEY"] = "e2e"
@@ -54,7 +58,7 @@ def create(**options: Any) -> tuple[Flask, Any]:
     return app, socketio
 
 
-def _life(app: Flask, socketio: Any) -> None:
+def _life(app: Flask, socketio: sio.SocketIO) -> None:
     for namespace in ("/", "/other", "/greeting"):
 
         def connect() -> None:
@@ -78,7 +82,7 @@ def _life(app: Flask, socketio: Any) -> None:
         sio.disconnect(sid)
 
 
-def _echoes(app: Flask, socketio: Any) -> None:
+def _echoes(app: Flask, socketio: sio.SocketIO) -> None:
     for namespace in ("/", "/other"):
 
         def echo(*args: Any) -> None:
@@ -91,7 +95,7 @@ def _echoes(app: Flask, socketio: Any) -> None:
         socketio.on_event("ask", ask, namespace=namespace)
 
 
-def _replies(app: Flask, socketio: Any) -> None:
+def _replies(app: Flask, socketio: sio.SocketIO) -> None:
     @socketio.on("message")
     def message(data: Any) -> None:
         sio.send(data)
@@ -123,7 +127,7 @@ def _replies(app: Flask, socketio: Any) -> None:
         raise LookupError("a mistake of the programmer, on purpose")
 
 
-def _rooms(app: Flask, socketio: Any) -> None:
+def _rooms(app: Flask, socketio: sio.SocketIO) -> None:
     @socketio.on("join")
     def join(room: str) -> list[str]:
         sio.join_room(room)
@@ -145,7 +149,7 @@ def _rooms(app: Flask, socketio: Any) -> None:
         return "done"
 
 
-def _server_asks(app: Flask, socketio: Any) -> None:
+def _server_asks(app: Flask, socketio: sio.SocketIO) -> None:
     @socketio.on("question me")
     def question(*args: Any) -> None:
         def answered(*answer: Any) -> None:
@@ -159,7 +163,7 @@ def _server_asks(app: Flask, socketio: Any) -> None:
         return list(answer) if isinstance(answer, tuple) else answer
 
 
-def _refusing(app: Flask, socketio: Any) -> None:
+def _refusing(app: Flask, socketio: sio.SocketIO) -> None:
     @socketio.on("connect", namespace="/guarded")
     def guarded(auth: Any) -> bool | None:
         kind = (auth or {}).get("kind")
@@ -176,7 +180,7 @@ def _refusing(app: Flask, socketio: Any) -> None:
         return args
 
 
-def _class_based(app: Flask, socketio: Any) -> None:
+def _class_based(app: Flask, socketio: sio.SocketIO) -> None:
     class Counting(sio.Namespace):
         def on_connect(self, auth: Any) -> None:
             app.extensions[BOOK].arrive()
@@ -191,7 +195,7 @@ def _class_based(app: Flask, socketio: Any) -> None:
     socketio.on_namespace(Counting("/class"))
 
 
-def _views(app: Flask, socketio: Any) -> None:
+def _views(app: Flask, socketio: sio.SocketIO) -> None:
     @app.route("/")
     def index() -> str:
         return "hello from Flask"
@@ -217,7 +221,7 @@ def _views(app: Flask, socketio: Any) -> None:
         return Response((f"{number}\n" for number in range(count)), mimetype="text/plain")
 
 
-def _thread_views(app: Flask, socketio: Any) -> None:
+def _thread_views(app: Flask, socketio: sio.SocketIO) -> None:
     """Emits from threads that the library did not start and that carry no Flask context."""
 
     def run_all(work: Any, threads: int) -> str:
