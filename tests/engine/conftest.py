@@ -1,4 +1,4 @@
-"""Fixtures of the engine's tests. ``anyio_backend`` runs everything untimed on both loops (style: both AnyIO backends)."""
+"""Fixtures of the engine's tests: ``anyio_backend`` runs everything untimed on both loops."""
 
 from __future__ import annotations
 

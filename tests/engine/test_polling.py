@@ -1,4 +1,4 @@
-"""Long-polling: what each row of spec 3.5, 3.4.4 to 3.4.8 and 3.13.2 says, on both loops; moments on the virtual clock."""
+"""Long-polling: each row of spec 3.5, 3.4.4 to 3.4.8 and 3.13.2, on both loops; moments on the virtual clock."""
 
 from __future__ import annotations
 

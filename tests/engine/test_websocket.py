@@ -1,4 +1,4 @@
-"""Sessions on a WebSocket: spec 3.6, 3.13.3, writing under backpressure, the end in every way (design §5, §8.4, §8.5)."""
+"""Sessions on a WebSocket: spec 3.6, 3.13.3, writing under backpressure, every ending (design §5, §8.4, §8.5)."""
 
 from __future__ import annotations
 
