@@ -18,6 +18,7 @@ from typing import Any
 from trioflask_sio.engine.config import EngineConfig
 from trioflask_sio.exceptions import ConfigError, UnknownOption
 from trioflask_sio.hub.config import HubConfig
+from trioflask_sio.protocol.limits import WORKER_THREADS
 from trioflask_sio.server.config import ServeConfig
 
 __all__ = ["OWN_OPTIONS", "Options", "check_serve_options", "warn_user"]
@@ -31,7 +32,7 @@ OWN_OPTIONS: Mapping[str, object] = {
     "resource": None,
     "manage_session": True,
     "emit_grace": 1.0,
-    "worker_threads": 64,
+    "worker_threads": WORKER_THREADS,
     "max_threads": 1024,
     "view_threads": 40,
     "thread_idle_timeout": 10.0,

@@ -164,7 +164,7 @@ class Pool:
             if self._head_is_async(lane):  # looked at, not taken: a lane that is closed meanwhile gets nothing back
                 return
             try:
-                job = jobs.popleft()
+                job = jobs.pop(0)
             except IndexError:
                 return
             run.taken += job.size
@@ -252,7 +252,7 @@ class Pool:
     async def _perform_in_task(self, lane: Lane, run: Run) -> None:
         """Run jobs until the lane is empty or in other hands."""
         while self._head_is_async(lane):
-            job = lane.jobs.popleft()
+            job = lane.jobs.pop(0)
             run.taken += job.size
             run.begin(job, self.performer.cancels(job))
             if not run.cancels:

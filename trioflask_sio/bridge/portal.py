@@ -35,16 +35,11 @@ from anyio import CapacityLimiter
 
 from trioflask_sio.bridge.waiting import Scope, Waiter
 from trioflask_sio.exceptions import NotServing, UsageError
+from trioflask_sio.protocol.limits import BORDER_BYTES, BORDER_ITEMS
 
 __all__ = ["Backend", "Border", "BorderState", "current_backend"]
 
 T = TypeVar("T")
-
-MAX_ENTRIES = 10_000
-"""Entries that may wait at the border. Ten thousand small emits are drained in well under a second."""
-
-MAX_BYTES = 32 * 1024 * 1024
-"""Bytes that may wait at the border, counted for entries of at least ``COUNTED_SIZE``."""
 
 COUNTED_SIZE = 4096
 """Smaller entries are bounded well enough by their number; counting them would cost a lock per emit."""
@@ -176,7 +171,7 @@ class Border:
         self._queue.append((fn, args, size))
         if self.state is not BorderState.RUNNING:  # closed since the first look: nobody may drain it any more
             self._refuse()
-        if len(self._queue) > MAX_ENTRIES or self._bytes > MAX_BYTES:
+        if len(self._queue) > BORDER_ITEMS or self._bytes > BORDER_BYTES:
             self._wait_for_room()
 
     def offer(self, fn: Callable[..., object], *args: object) -> bool:
@@ -263,7 +258,7 @@ class Border:
                 fn(*args)
             except Exception:
                 _log.exception("An act handed over from a thread failed on the loop: %r", fn)
-        if self._waiters and len(queue) <= MAX_ENTRIES // 2 and self._bytes <= MAX_BYTES // 2:
+        if self._waiters and len(queue) <= BORDER_ITEMS // 2 and self._bytes <= BORDER_BYTES // 2:
             self._wake_waiters()
 
     def _wake_waiters(self) -> None:

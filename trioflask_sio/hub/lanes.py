@@ -21,7 +21,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,7 +62,9 @@ class Lane:
     def __init__(self, socket: Socket, executor: Executor, *, strict: bool = False) -> None:
         self.socket = socket
         self.strict = strict
-        self.jobs: deque[Job] = deque()
+        # A list, not a deque: an empty deque is 600 bytes per idle client, and popping the first of even ten thousand
+        # (max_pending_events) costs two microseconds. Both ends are atomic, as the module's rules want.
+        self.jobs: list[Job] = []
         self.running: dict[object, None] = {}
         self.closed = False
         self._executor = executor
@@ -96,7 +97,7 @@ class Lane:
         """The next job, with ``runner`` entered as running; None when nothing is left. Holder only."""
         # Asking first whether there is one would leave a gap for the other thread.
         try:
-            job = self.jobs.popleft()
+            job = self.jobs.pop(0)
         except IndexError:
             return None
         self.running[runner] = None
