@@ -42,7 +42,7 @@ UPGRADE = (
 
 @dataclass
 class FakeEngine:
-    """Echoes bodies and messages, parks ``?park`` requests, refuses ``?refuse`` upgrades, and writes down what it saw."""
+    """Echoes bodies and messages, parks ``?park`` requests, refuses ``?refuse`` upgrades, writes down what it saw."""
 
     deflate: bool = False
     http: Callable[[HttpExchange], Awaitable[None]] | None = None
@@ -128,6 +128,12 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     body = f"hello {scope['method']} {scope['path']}".encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run, real sockets included, until ``condition`` holds; the test's own deadline ends it else."""
+    while not condition():
+        await trio.testing.wait_all_tasks_blocked(0.001)
 
 
 def config(**options: Any) -> ServeConfig:
@@ -249,11 +255,24 @@ async def connect(bound: Bound) -> Client:
 
 @asynccontextmanager
 async def in_memory(
-    engine: FakeEngine | None = None, fallback: AsgiApplication = hello, **options: Any
+    engine: FakeEngine | None = None,
+    fallback: AsgiApplication = hello,
+    *,
+    stall: Callable[[], Awaitable[None]] | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[Client, Site]]:
-    """One connection over in-memory streams, for tests with a mock clock."""
+    """One connection over in-memory streams, for tests with a mock clock; ``stall`` runs before each of our sends."""
     site = Site(Service(engine or FakeEngine(), PATH, fallback), config(**options))
     ours, theirs = trio.testing.memory_stream_pair()
+    deliver = theirs.send_stream.send_all_hook
+    assert deliver is not None
+
+    async def stall_and_deliver() -> None:
+        if stall is not None:
+            await stall()
+        await deliver()
+
+    theirs.send_stream.send_all_hook = stall_and_deliver
 
     def close_now() -> None:
         theirs.send_stream.close()

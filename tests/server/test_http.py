@@ -8,7 +8,7 @@ import socket
 import pytest
 import trio
 
-from tests.server.helpers import BODY_LIMIT, FakeEngine, connect, running
+from tests.server.helpers import BODY_LIMIT, FakeEngine, connect, running, until
 from trioflask_sio.engine.transport import HttpExchange, HttpRequest, HttpResponse, PeerGone
 
 pytestmark = pytest.mark.trio
@@ -203,8 +203,7 @@ async def test_a_parked_request_notices_its_client_leaving(pipelined: bytes, res
     async with running(engine) as [bound]:
         client = await connect(bound)
         await client.send(b"GET /socket.io/?park HTTP/1.1\r\nHost: a\r\n\r\n")
-        while not engine.parked:
-            await trio.sleep(0)
+        await until(lambda: bool(engine.parked))
         await client.send(pipelined)
         await trio.testing.wait_all_tasks_blocked(0.01)  # a server that spins on unread bytes would never block
         assert engine.parked == 1
@@ -212,8 +211,7 @@ async def test_a_parked_request_notices_its_client_leaving(pipelined: bytes, res
             linger_zero = b"\x01\x00\x00\x00\x00\x00\x00\x00"
             client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_zero)  # type: ignore[attr-defined]  # a SocketStream
         client.stream.socket.close()  # type: ignore[attr-defined]  # a SocketStream
-        while engine.parked:
-            await trio.sleep(0)
+        await until(lambda: not engine.parked)
     assert engine.seen[0] == "poll gone"
 
 

@@ -11,7 +11,7 @@ import trio.testing
 import trio_websocket
 from websockets.sync.client import connect as websockets_connect
 
-from tests.server.helpers import MESSAGE_LIMIT, UPGRADE, FakeEngine, connect, masked, running, text
+from tests.server.helpers import MESSAGE_LIMIT, UPGRADE, FakeEngine, connect, masked, running, text, until
 from trioflask_sio.engine.transport import PeerGone, WebSocketTransport
 
 pytestmark = pytest.mark.trio
@@ -173,8 +173,7 @@ async def test_the_client_vanishes() -> None:
         client = await connect(bound)
         await client.upgrade()
         await client.stream.aclose()
-        while not engine.seen:
-            await trio.sleep(0)
+        await until(lambda: bool(engine.seen))
     assert engine.seen[0] == "gone 1006"
 
 
@@ -212,8 +211,7 @@ async def test_close_while_another_task_receives() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(transport.close, 1001)
             with pytest.raises(PeerGone):
-                while True:
-                    await transport.receive()
+                await transport.receive()
 
     async with running(FakeEngine(websocket=both)) as [bound]:
         client = await connect(bound)
@@ -254,8 +252,7 @@ async def test_wait_gone_sees_the_end_behind_unread_messages(unread: bytes) -> N
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert engine.seen == []
         await client.stream.aclose()
-        while not engine.seen:
-            await trio.sleep(0)
+        await until(lambda: bool(engine.seen))
     assert engine.seen[0] == "left"
 
 

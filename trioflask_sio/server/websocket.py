@@ -10,13 +10,14 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
 import trio
 from wsproto.extensions import PerMessageDeflate
 
-from trioflask_sio.engine.transport import PeerGone
+from trioflask_sio.engine.transport import PeerGone, TransportFailed
 from trioflask_sio.protocol.ws_frames import frame
 from trioflask_sio.server.streams import ByteStream
 from trioflask_sio.server.ws_input import Input
@@ -102,24 +103,20 @@ class Transport:
                 return messages
             if source.failure is not None:
                 raise source.failure
-            await self._read()
-
-    async def _read(self) -> None:
-        """One read; the end of the stream becomes the failure."""
-        self._reading = True
-        try:
-            data = await self._stream.receive_some()
-        except PeerGone as error:
-            self._input.end(error)
-            return
-        finally:
-            self._reading = False
-            if self._ended is not None:
-                self._ended.set()
-        if data:
-            self._input.feed(data)
-        else:
-            self._input.end(PeerGone("the client closed the connection without a close frame", 1006))
+            self._reading = True
+            try:
+                data = await self._stream.receive_some()
+            except PeerGone as error:
+                source.end(error)
+                continue
+            finally:
+                self._reading = False
+                if self._ended is not None:
+                    self._ended.set()
+            if data:
+                source.feed(data)
+            else:
+                source.end(PeerGone("the client closed the connection without a close frame", 1006))
 
     async def _answer(self) -> None:
         """Take the input's answer, and send it if that is possible at once; else it goes with our next frame.
@@ -235,18 +232,14 @@ class Transport:
 
     async def _wait_closed(self) -> None:
         """Until the client's close frame or the end of the stream has come, whoever reads it."""
-        source = self._input
-        while True:
-            if source.pending:
-                source.decode()
-            source.ready.clear()
-            if source.failure is not None:
-                return
+        while self._input.failure is None:
             if self._reading:
                 self._ended = trio.Event()
                 await self._ended.wait()
+                await trio.lowlevel.checkpoint()  # the one who has read decodes it
             else:
-                await self._read()
+                with contextlib.suppress(TransportFailed):
+                    await self.receive()
 
     async def wait_gone(self) -> None:
         """See ``WebSocketTransport.wait_gone``."""
