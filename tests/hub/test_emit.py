@@ -45,6 +45,7 @@ def test_rooms_are_a_union_and_skip_takes_any_iterable() -> None:
 
     assert reached(rooms=["a", "b"]) == [1, 2, 3]
     assert reached(rooms=(7,)) == [4]
+    assert reached(rooms="b") == [2, 3]
     assert reached(rooms=["sid-3", "a"]) == [1, 2, 3]
     assert reached(rooms=[]) == []
     assert reached(rooms=["nowhere"]) == []

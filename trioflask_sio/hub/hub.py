@@ -141,7 +141,7 @@ class Hub:
         args: tuple[object, ...],
         *,
         callback: Callback | None = None,
-        rooms: Iterable[Room] | None = None,
+        rooms: Iterable[Room] | str | None = None,
         skip: Iterable[Sid] | Sid = (),
         volatile: bool = False,
         sender: Sid | None = None,
@@ -153,7 +153,7 @@ class Hub:
             event: its name.
             args: its arguments, JSON with bytes at any depth.
             callback: called with each receiver's answer (decision 6.4 #8), or a waiter.
-            rooms: whose members receive it, each once; None is the whole namespace, an empty one nobody.
+            rooms: whose members receive it, each once; None is the whole namespace, an empty list nobody.
             skip: sids that do not receive it.
             volatile: only for receivers that can take it at once (spec 5.2).
             sender: the sid whose handler emits, if one does.
@@ -171,7 +171,7 @@ class Hub:
             outgoing = Outgoing(messages, event=event, volatile=volatile)
         else:
             numbered = Numbered(messages, namespace, event, volatile=volatile)
-        targets = None if rooms is None else tuple(rooms)
+        targets = None if rooms is None else (rooms,) if isinstance(rooms, str) else tuple(rooms)
         return Emission(namespace, event, args, outgoing, targets, without, callback, volatile, sender, numbered)
 
     def encode_ack(self, socket: Socket, ack_id: int, args: tuple[object, ...]) -> Outgoing:
