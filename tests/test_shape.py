@@ -12,7 +12,8 @@ from tests.support.shape import Budget, complaints
 PACKAGE = Budget()
 # A test's name is its sentence, so tests need no docstrings; a table of cases may be long, a test function may not.
 TESTS = Budget(module_lines=500, documented=False)
-FOLDERS = {"trioflask_sio": PACKAGE, "examples": PACKAGE, "benchmarks": TESTS, "tests": TESTS}
+EXAMPLES = Budget(documented=False)
+FOLDERS = {"trioflask_sio": PACKAGE, "examples": EXAMPLES, "benchmarks": TESTS, "tests": TESTS}
 FILES = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 

@@ -129,14 +129,14 @@ def _replies(app: Flask, socketio: sio.SocketIO) -> None:
 
 def _rooms(app: Flask, socketio: sio.SocketIO) -> None:
     @socketio.on("join")
-    def join(room: str) -> list[str]:
+    def join(room: str) -> list[Any]:
         sio.join_room(room)
-        return sorted(set(sio.rooms()) - {request.sid})
+        return sorted(set(sio.rooms()) - {request.sid}, key=str)
 
     @socketio.on("leave")
-    def leave(room: str) -> list[str]:
+    def leave(room: str) -> list[Any]:
         sio.leave_room(room)
-        return sorted(set(sio.rooms()) - {request.sid})
+        return sorted(set(sio.rooms()) - {request.sid}, key=str)
 
     @socketio.on("close room")
     def close(room: str) -> str:

@@ -413,6 +413,29 @@ const conversations = {
     assert.deepEqual(await echoed, expected);
   },
 
+  async "emits of fifty foreign threads arrive, each thread's in its order"(visit) {
+    const [threads, each] = [50, 20];
+    const socket = await visit.connect();
+    const heard = collect(socket, "from thread", threads * each);
+    await visit.post(`/threads/${socket.id}/${threads}/${each}`);
+    const orders = Array.from({ length: threads }, () => []);
+    for (const [thread, index] of await heard) orders[thread].push(index);
+    for (const order of orders) assert.deepEqual(order, Array.from({ length: each }, (_, n) => n));
+  },
+
+  async "two threads never mix their attachments"(visit) {
+    const [threads, each] = [2, 500];
+    const socket = await visit.connect();
+    const heard = collect(socket, "from thread", threads * each);
+    await visit.post(`/binary-threads/${socket.id}/${threads}/${each}`);
+    const next = [0, 0];
+    for (const [{ is: [thread, index], first, rest }] of await heard) {
+      assert.equal(index, next[thread]++);
+      assert.deepEqual([first, ...rest].map(String), [`${thread}.${index}.0`, `${thread}.${index}.1`]);
+    }
+    assert.deepEqual(next, [each, each]);
+  },
+
   async "traffic from the first moment on"(visit) {
     const socket = visit.open();
     const echoed = collect(socket, "echoed", 300);

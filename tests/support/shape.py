@@ -26,7 +26,7 @@ NO_COVER_WITH_REASON = re.compile("pragma:" + r"\s*no (?:cover|branch)\s*[#:,(-]
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that one module or function may hold, and whether its names must be documented."""
+    """The most that one module or function may hold, and whether its exported names must be documented."""
 
     module_lines: int = 350
     function_lines: int = 40
@@ -40,7 +40,10 @@ def complaints(path: Path, budget: Budget) -> Iterator[str]:
     lines = text.splitlines()
     tree = ast.parse(text)
     yield from _sizes(tree, lines, budget)
-    yield from _forbidden(tree, lines)
+    yield from _forbidden_code(tree)
+    yield from _forbidden_comments(lines)
+    if ast.get_docstring(tree) is None and text.strip():
+        yield "the module has no docstring"
     if budget.documented:
         yield from _undocumented(tree)
 
@@ -73,12 +76,15 @@ def _complexity(function: ast.AST) -> int:
     return 1 + branches + sum(len(node.values) - 1 for node in nodes if isinstance(node, ast.BoolOp))
 
 
-def _forbidden(tree: ast.Module, lines: list[str]) -> Iterator[str]:
+def _forbidden_code(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler) and node.type is None:
             yield f"line {node.lineno}: bare except"
         if isinstance(node, ast.Name) and node.id == "NotImplementedError":
             yield f"line {node.lineno}: unfinished code"
+
+
+def _forbidden_comments(lines: list[str]) -> Iterator[str]:
     for number, line in enumerate(lines, 1):
         if UNFINISHED.search(line):
             yield f"line {number}: a mark of unfinished work"
@@ -89,8 +95,6 @@ def _forbidden(tree: ast.Module, lines: list[str]) -> Iterator[str]:
 
 
 def _undocumented(tree: ast.Module) -> Iterator[str]:
-    if ast.get_docstring(tree) is None:
-        yield "the module has no docstring"
     exported = _exported(tree)
     for node in tree.body:
         if isinstance(node, DOCUMENTED[1:]) and node.name in exported and ast.get_docstring(node) is None:
