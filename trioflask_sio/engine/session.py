@@ -95,6 +95,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_connect_timer",
+        "_doomed",
         "_engine",
         "_held",
         "_pause",
@@ -131,6 +132,8 @@ class Session:
         self.outbox = Outbox(config.max_outbox_bytes, config.max_outbox_packets)
         self.dirty = False
         """It is on the engine's list of sessions to flush."""
+        self._doomed = False
+        """It will be closed soon; what is sent now would be lost."""
         self._held = 0
         self._pause: anyio.CancelScope | None = None
         self.heartbeat = Heartbeat(self, engine.timers, config)
@@ -173,7 +176,7 @@ class Session:
 
     def enqueue(self, item: Outgoing) -> bool:
         """Phase 1 of a fan-out: into the outbox, nothing else. ``Engine.flush_soon`` and ``flush`` bring it out."""
-        if self.close_reason is not None:
+        if self.close_reason is not None or self._doomed:
             return False
         if self.outbox.put(item):
             return True
@@ -281,7 +284,8 @@ class Session:
 
     def close_soon(self, reason: CloseReason) -> None:
         """Close after the code that runs now: safe inside a fan-out."""
-        if self.close_reason is None:
+        if self.close_reason is None and not self._doomed:
+            self._doomed = True
             self._engine.timers.call_soon(self._close_now, reason)
 
     def _close_now(self, reason: CloseReason) -> None:

@@ -104,6 +104,7 @@ class WebSocketCarrier:
             if sent < len(data):
                 outbox.put_rest(data, sent)
                 self._start_writer()
+                return
 
     def _start_writer(self) -> None:
         self._direct = False
