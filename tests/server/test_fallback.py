@@ -181,6 +181,7 @@ async def test_waiting_for_a_disconnect_ends_with_the_reply() -> None:
     async with in_memory(fallback=app) as (client, _):
         for _ in range(2):
             assert (await whole(client, get()))[1] == b"done"
+            await trio.testing.wait_all_tasks_blocked()
     assert seen == ["http.disconnect"] * 2
 
 

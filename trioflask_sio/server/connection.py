@@ -112,10 +112,10 @@ async def serve_tls(site: Site, stream: ByteStream, ssl_stream: trio.SSLStream[t
     await serve_stream(site, stream, peer)
 
 
-async def refuse_connection(stream: ByteStream) -> None:
+async def refuse_connection(site: Site, stream: ByteStream) -> None:
     """Tell a client that the server is full, and close. Bounded, never raises PeerGone."""
     try:
-        with trio.move_on_after(_REFUSE_DEADLINE):
+        with site.idling(_REFUSE_DEADLINE):
             await stream.send_all(_FULL)
             await stream.send_eof()
             while await stream.receive_some():

@@ -94,8 +94,6 @@ class HttpConnection:
                 return self._begin(event)
             if event is not h11.NEED_DATA:
                 raise RequestEnded
-            if self.site.draining and not self._fed:
-                raise RequestEnded
             data = await self.stream.receive_some()
             if not data:
                 if self._fed:
@@ -300,8 +298,12 @@ class HttpConnection:
         return True
 
     async def linger(self) -> None:
-        """Shut the write side, discard what still comes for a moment. Bounded, never raises PeerGone."""
-        if self._h11.their_state is h11.CLOSED:
+        """Where the client may still be sending: shut the write side and discard it for a moment.
+
+        Bounded, never raises PeerGone.
+        """
+        over = self._h11.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+        if over and not self._h11.trailing_data[0]:
             return
         try:
             with self.site.idling(_LINGER):  # a server that stops does not wait for it

@@ -190,7 +190,7 @@ class _Server:
 
     async def _tell_refused(self, stream: PlainStream) -> None:
         try:
-            await refuse_connection(stream)
+            await refuse_connection(self.site, stream)
         finally:
             self.refusing -= 1
 

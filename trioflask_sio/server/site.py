@@ -46,7 +46,7 @@ class Peer:
 class Site:
     """One server at work: its service, its options, its idle connections."""
 
-    __slots__ = ("_idle", "access_log", "config", "connections", "draining", "service")
+    __slots__ = ("_closing", "_idle", "access_log", "config", "connections", "draining", "service")
 
     def __init__(self, service: Service, config: ServeConfig) -> None:
         self.service = service
@@ -55,6 +55,7 @@ class Site:
         self.draining = False
         """Set when stopping: every reply says ``Connection: close``."""
         self.connections = 0
+        self._closing = False
         self._idle: dict[trio.CancelScope, None] = {}
 
     @contextmanager
@@ -62,6 +63,8 @@ class Site:
         """The wait for a request's first byte: ends after ``seconds``, or when idle connections are closed."""
         with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
             self._idle[scope] = None
+            if self._closing:
+                scope.cancel()
             try:
                 yield scope
             finally:
@@ -74,7 +77,7 @@ class Site:
 
     def close_idle(self) -> None:
         """End every connection that waits for a request, now and from now on."""
-        self.draining = True
+        self._closing = self.draining = True
         for scope in list(self._idle):
             scope.cancel()
 
