@@ -14,7 +14,7 @@ OWN = {
     "uvicorn": ("-m", "uvicorn", "--port", "0", MODULE),
     "gunicorn": (
         *("-m", "gunicorn", "--worker-class", "asgi", "-w", "1"),
-        *("-b", "127.0.0.1:0", "--no-control-socket", MODULE),
+        *("-b", "127.0.0.1:0", "--no-control-socket", "--graceful-timeout", "2", MODULE),
     ),
 }
 COMMANDS = {"reference": ("-m", "tests.e2e.programs", "reference")} if REFERENCE else OWN
