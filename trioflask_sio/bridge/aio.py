@@ -22,6 +22,7 @@ from trioflask_sio.bridge.operations import (
     disconnect_job,
     is_own,
     nested_run,
+    spare,
     unpack,
 )
 from trioflask_sio.bridge.runs import current_run
@@ -152,6 +153,7 @@ async def disconnect(sid: Sid | None = None, namespace: str | None = None) -> No
     if run is not None and is_own(run, who, where):
         await _disconnect_self(runtime, run, who, where)
     else:
+        spare(run, who, where)
         runtime.hub.disconnect(who, where)
         runtime.hub.flush()
         await anyio.lowlevel.checkpoint()

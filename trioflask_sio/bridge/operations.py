@@ -33,6 +33,7 @@ __all__ = [
     "disconnect_job",
     "is_own",
     "nested_run",
+    "spare",
     "unpack",
 ]
 
@@ -235,6 +236,7 @@ class Operations:
         if run is not None and is_own(run, sid, namespace):
             self._disconnect_self(runtime, run, sid, namespace)
         else:
+            spare(run, sid, namespace)
             runtime.border.call(partial(_disconnect_other, runtime, sid, namespace))
 
     def _disconnect_self(self, runtime: Runtime, run: Run, sid: Sid, namespace: str) -> None:
@@ -289,6 +291,13 @@ def is_own(run: Run, sid: Sid, namespace: str) -> bool:
     if socket is None or job is None or job.kind is JobKind.CONNECT:
         return False
     return socket.sid == sid and socket.namespace == namespace
+
+
+def spare(run: Run | None, sid: Sid, namespace: str) -> None:
+    """A connect handler that puts out its own client is not cancelled by its own call either."""
+    socket = run.socket if run is not None else None
+    if run is not None and socket is not None and socket.sid == sid and socket.namespace == namespace:
+        run.cancels = run.cancels and socket.ended
 
 
 def _hand_over(runtime: Runtime, run: Run | None, emission: Emission) -> None:
