@@ -98,7 +98,7 @@ class Session:
         "_doomed",
         "_engine",
         "_held",
-        "_pause",
+        "_pauses",
         "awaiting_answer",
         "carrier",
         "close_reason",
@@ -135,7 +135,8 @@ class Session:
         self._doomed = False
         """It will be closed soon; what is sent now would be lost."""
         self._held = 0
-        self._pause: anyio.CancelScope | None = None
+        self._pauses: list[anyio.CancelScope] | None = None
+        """Who has stopped reading: the reader, and a POST that was held when the session was upgraded."""
         self.heartbeat = Heartbeat(self, engine.timers, config)
         self._connect_timer: Timer | None = None
         if config.connect_timeout is not None:
@@ -226,14 +227,14 @@ class Session:
     def hold(self, size: int) -> None:
         """Count ``size`` bytes of received messages that wait above. ``hold(0)`` looks at the overflow rule again."""
         self._held += size
-        if self._pause is not None:
+        if self._pauses:
             self._refuse_deadlock()
 
     def release(self, size: int) -> None:
         """Count ``size`` bytes as handled; reading goes on at half the limit, so that it does not stutter."""
         self._held -= size
-        if self._pause is not None and self._held * 2 <= self._engine.config.max_inbound_bytes:
-            self._pause.cancel()
+        if self._pauses and self._held * 2 <= self._engine.config.max_inbound_bytes:
+            self._resume()
 
     @property
     def held(self) -> int:
@@ -243,7 +244,7 @@ class Session:
     @property
     def paused(self) -> bool:
         """True while nothing is read from this client because of what is held."""
-        return self._pause is not None
+        return bool(self._pauses)
 
     async def pause(self, wait_gone: Callable[[], Awaitable[None]]) -> None:
         """Wait until the layer above has caught up; return at once when it has not fallen behind.
@@ -258,16 +259,23 @@ class Session:
         """
         if self._held <= self._engine.config.max_inbound_bytes or self.close_reason is not None:
             return
+        pauses = self._pauses = self._pauses or []
         with anyio.CancelScope() as scope:
-            self._pause = scope
+            pauses.append(scope)
             try:
                 self._refuse_deadlock()
                 await wait_gone()
             finally:
-                self._pause = None
-                self.heartbeat.resumed()
+                pauses.remove(scope)
+                if not pauses:
+                    self._pauses = None
+                    self.heartbeat.resumed()
         if not scope.cancelled_caught:
             raise PeerGone
+
+    def _resume(self) -> None:
+        for scope in self._pauses or ():
+            scope.cancel()
 
     def _refuse_deadlock(self) -> None:
         """Over the limit while an answer of this very client is waited for: it could never be read (design §8.2)."""
@@ -307,7 +315,6 @@ class Session:
             self.outbox.discard()
         self.heartbeat.stop()
         self.confirm()
-        if self._pause is not None:
-            self._pause.cancel()
+        self._resume()
         self._engine.session_ended(self, reason)
         self.carrier.session_closed()
