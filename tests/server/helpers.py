@@ -195,7 +195,7 @@ class Client:
         while True:
             event = h11_client.next_event()
             if event is h11.NEED_DATA:
-                h11_client.receive_data(await self.stream.receive_some(65536))
+                h11_client.receive_data(bytes(await self.stream.receive_some(65536)))
             elif isinstance(event, h11.Response):
                 head = event
             elif isinstance(event, h11.Data):

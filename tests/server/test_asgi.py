@@ -193,10 +193,10 @@ def test_a_message_over_the_limit_closes_1009(backend: str) -> None:
 
 
 def test_refusals(backend: str) -> None:
-    refuse = {"query_string": b"refuse"}
+    refuse: Message = {"query_string": b"refuse"}
     told = play(FakeEngine(), scope("websocket", **refuse), CONNECT, backend=backend)
     assert told == [{"type": "websocket.close", "code": 1000, "reason": ""}]
-    able = {"extensions": {"websocket.http.response": {}}, **refuse}
+    able: Message = {"extensions": {"websocket.http.response": {}}, **refuse}
     start, end = play(FakeEngine(), scope("websocket", **able), CONNECT, backend=backend)
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 400)
     assert (end["type"], end["body"]) == ("websocket.http.response.body", b"Session ID unknown")

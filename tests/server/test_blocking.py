@@ -47,7 +47,9 @@ PROGRAM = """
 def start(seconds: float) -> subprocess.Popen[str]:
     """A server in a process of its own that needs ``seconds`` to drain; returns once it listens."""
     code = textwrap.dedent(PROGRAM).replace("SECONDS", str(seconds))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("http://127.0.0.1:")
     return process

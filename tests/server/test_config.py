@@ -66,7 +66,7 @@ def test_a_config_is_frozen_and_keyword_only() -> None:
     with pytest.raises(AttributeError):
         ServeConfig().port = 1  # type: ignore[misc]  # that it is frozen is the point
     with pytest.raises(TypeError):
-        ServeConfig("127.0.0.1")  # type: ignore[misc]  # that it is keyword only is the point
+        ServeConfig("127.0.0.1")  # type: ignore[call-arg]  # that it is keyword only is the point
 
 
 @pytest.mark.parametrize("path", ["socket.io", "/socket.io", "socket.io/", ""])

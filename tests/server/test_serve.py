@@ -133,7 +133,7 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def tls_files(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
+def tls_files(authority: trustme.CA, tmp_path: Path) -> dict[str, Any]:
     issued = authority.issue_cert("127.0.0.1")
     certfile, keyfile = tmp_path / "cert.pem", tmp_path / "key.pem"
     certfile.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
@@ -150,7 +150,7 @@ async def tls_client(bound: Bound, authority: trustme.CA) -> Client:
     return Client(stream)
 
 
-async def test_tls(authority: trustme.CA, tls_files: dict[str, str]) -> None:
+async def test_tls(authority: trustme.CA, tls_files: dict[str, Any]) -> None:
     engine = FakeEngine()
     async with running(engine, **tls_files) as [bound]:
         assert str(bound).startswith("https://")
@@ -166,7 +166,7 @@ async def test_tls(authority: trustme.CA, tls_files: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("pipelined", [b"", GET, bytes(65_600)])
 async def test_a_parked_request_over_tls_notices_its_client_leaving(
-    authority: trustme.CA, tls_files: dict[str, str], pipelined: bytes
+    authority: trustme.CA, tls_files: dict[str, Any], pipelined: bytes
 ) -> None:
     engine = FakeEngine()
     async with running(engine, **tls_files) as [bound]:
@@ -181,7 +181,7 @@ async def test_a_parked_request_over_tls_notices_its_client_leaving(
 
 
 async def test_a_failed_tls_handshake_is_one_line(
-    tls_files: dict[str, str], authority: trustme.CA, caplog: pytest.LogCaptureFixture
+    tls_files: dict[str, Any], authority: trustme.CA, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "trioflask_sio")
     async with running(**tls_files) as [bound]:
@@ -199,7 +199,7 @@ async def test_a_failed_tls_handshake_is_one_line(
     assert all("TLS handshake failed" in record.getMessage() for record in caplog.records)
 
 
-async def test_a_client_that_never_shakes_hands(tls_files: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_never_shakes_hands(tls_files: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "trioflask_sio")
     async with running(tls_timeout=0.05, **tls_files) as [bound]:
         assert await (await connect(bound)).read_all() == b""
