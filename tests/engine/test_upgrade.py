@@ -366,3 +366,41 @@ async def test_cut_after_each_step_nothing_is_lost_and_nothing_comes_twice(cut_a
         on_polls = [part for poll in polls if poll.response for part in body(poll.response).split("\x1e")]
         assert [part for part in on_polls if part != "6"] + on_socket == sent
         assert upgraded or s.session.state is State.POLLING
+
+
+async def test_after_the_upgrade_the_old_requests_do_not_matter() -> None:
+    listener = Recorder()
+    listener.on_message = lambda session, data: session.hold(1000)
+    async with stage(listener=listener, max_inbound_bytes=10) as s:
+        sid = await s.open_polling()
+        held = s.client.start("POST", {**POLL, "sid": sid}, "4x")
+        slow = s.client.start("GET", {**POLL, "sid": sid}, prepare=lambda e: setattr(e, "hold_reply", True))
+        await settle()
+        socket = s.offer(sid)
+        socket.send("2probe", "5")
+        await settle()
+        assert s.session.transport == "websocket"
+        held.leave()
+        slow.leave()
+        await settle()
+        assert not s.session.closed
+        s.session.release(1000)
+        s.session.send(item("x"))
+        await settle()
+        assert socket.received() == ["3probe", "4x"]
+
+
+def test_a_socket_that_does_not_close_after_a_failed_upgrade_is_aborted() -> None:
+    async def main() -> None:
+        async with stage(connect_timeout=None, goodbye_timeout=5) as s:
+            sid = await s.open_polling()
+            socket = s.offer(sid)
+            socket.hold_close = True
+            socket.send("4x")
+            start = trio.current_time()
+            await socket.wait_finished()
+            assert trio.current_time() - start == 5
+            assert socket.closed == (None, "")
+            await polling_lives(s, sid)
+
+    virtual(main)

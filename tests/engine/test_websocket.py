@@ -377,3 +377,35 @@ async def test_a_session_leaves_the_registry_at_once() -> None:
         session.close(CloseReason.SERVER_DISCONNECT)
         assert not stage_of(session, s)
         assert "server disconnect" in repr(session)
+
+
+async def test_a_client_that_breaks_the_websocket_protocol_is_a_transport_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with stage() as s:
+        socket = await s.open_socket()
+        socket.break_protocol()
+        assert await socket.wait_closed() == (1011, "transport error")
+        assert s.listener.reasons == [CloseReason.TRANSPORT_ERROR]
+    assert "a reserved bit is set" in caplog.text
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_a_goodbye_that_cannot_be_written_aborts() -> None:
+    async with stage() as s:
+        socket = await s.open_socket()
+        s.session.enqueue(item("x"))
+        socket.gone = True  # broken, and nobody has heard of it
+        s.session.close(CloseReason.SERVER_DISCONNECT)
+        await socket.wait_finished()
+        assert socket.closed == (None, "")
+        assert s.listener.reasons == [CloseReason.SERVER_DISCONNECT]
+
+
+async def test_a_websocket_that_opens_into_a_stopping_engine_is_closed() -> None:
+    async with stage() as s:
+        socket = s.client.socket(SOCKET)
+        socket.on_accept = lambda: setattr(s.engine, "accepting", False)
+        assert await socket.wait_closed() == (1001, "server shutting down")
+        assert s.listener.opened == []

@@ -229,7 +229,10 @@ class Engine:
             self._note()
 
     async def deliver(self, exchange: HttpExchange, response: HttpResponse, session: Session | None) -> None:
-        """Write a reply. One that cannot be delivered in a heartbeat's time closes the session: packets are lost."""
+        """Write a reply. One that cannot be delivered in a heartbeat's time closes the session: packets are lost.
+
+        After an upgrade nothing hangs on it any more.
+        """
         delivered = False
         try:
             with anyio.move_on_after(self.config.ping_interval + self.config.ping_timeout):
@@ -238,7 +241,7 @@ class Engine:
         except TransportFailed:
             self.logger.debug("a reply to %s could not be delivered", exchange.request.path)
         finally:
-            if session is not None and not delivered:
+            if session is not None and not delivered and isinstance(session.carrier, PollingCarrier):
                 session.close(CloseReason.TRANSPORT_ERROR, flush=False)
 
     async def _serve(self, exchange: HttpExchange) -> tuple[HttpResponse, Session | None]:

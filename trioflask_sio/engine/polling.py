@@ -69,9 +69,9 @@ class PollingCarrier:
         return self._parked is not None
 
     @property
-    def get_open(self) -> bool:
-        """A GET will bring out whatever is queued now, a goodbye included."""
-        return self._get_open
+    def current(self) -> bool:
+        """Still the session's carrier: not upgraded. What happens to a request afterwards no longer concerns it."""
+        return self._session.carrier is self
 
     def send_now(self, item: Outgoing) -> bool:
         """A poll is always answered through the outbox."""
@@ -137,6 +137,8 @@ class PollingCarrier:
                 await exchange.wait_gone()
         except anyio.get_cancelled_exc_class():
             self._parked = None
+            if not self.current:
+                raise
             session.close(CloseReason.SERVER_SHUTDOWN)
             with anyio.move_on_after(self._engine.config.goodbye_timeout, shield=True):
                 await self._engine.deliver(exchange, self.reply(exchange), session)
@@ -144,8 +146,12 @@ class PollingCarrier:
         finally:
             self._parked = None
         if not scope.cancelled_caught:
-            session.step(Input.POLL_GONE)
+            self._broken_off()
             raise PeerGone
+
+    def _broken_off(self) -> None:
+        if self.current:
+            self._session.step(Input.POLL_GONE)
 
     def reply(self, exchange: HttpExchange, new_sid: str | None = None) -> HttpResponse:
         """Everything that waits, and the goodbye of a closed session; a noop when there is nothing.
@@ -156,11 +162,11 @@ class PollingCarrier:
         """
         session = self._session
         elements: list[str | bytes] = []
-        if session.carrier is self:  # else it has been upgraded meanwhile, and what waits is the WebSocket's
+        if self.current:  # else it has been upgraded meanwhile, and what waits is the WebSocket's
             elements = session.outbox.take_elements(session.revision)
         if session.close_reason is CloseReason.CLIENT_CLOSE:
             elements = [session.revision.element(Noop())]  # the client said goodbye itself (spec 3.5.5)
-        elif session.closed and session.carrier is self:
+        elif session.closed and self.current:
             elements.append(session.revision.element(Close()))
         elif not elements:
             elements.append(session.revision.element(Noop()))
@@ -193,10 +199,11 @@ class PollingCarrier:
             session.step(Input.POLL_TOO_BIG)
             return self._engine.replies.too_big(exchange.request)
         except PeerGone:
-            session.step(Input.POLL_GONE)
+            self._broken_off()
             raise
         except anyio.get_cancelled_exc_class():
-            session.close(CloseReason.SERVER_SHUTDOWN)
+            if self.current:
+                session.close(CloseReason.SERVER_SHUTDOWN)
             raise
         finally:
             self._posting = False

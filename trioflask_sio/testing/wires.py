@@ -5,7 +5,7 @@ client would and runs the engine's handlers in the test's own nursery. Rules:
 
 * Works on both AnyIO backends, waits on events only, never sleeps: under a mock clock everything is exact.
 * Faults are attributes and methods of the client's end: ``stall``, ``half_open``, ``cut``, ``try_limit``,
-  ``leave``, ``hold_body``, ``hold_reply``, ``break_reply``.
+  ``break_protocol``, ``leave``, ``hold_body``, ``hold_reply``, ``break_reply``.
 * The framed side speaks real WebSocket frames, so what a test reads went through the bytes a browser would get.
 """
 
@@ -26,6 +26,7 @@ from trioflask_sio.engine.transport import (
     HttpResponse,
     MessageTooBig,
     PeerGone,
+    TransportFailed,
     WebSocketTransport,
 )
 
@@ -233,7 +234,9 @@ class MemorySocket:
     async def receive(self) -> Sequence[str | bytes]:
         """See ``WebSocketTransport``."""
         client = self._client
-        await client.bell.wait_until(lambda: bool(client.sent) or client.gone)
+        await client.bell.wait_until(lambda: bool(client.sent) or client.gone or client.breaks_protocol)
+        if client.breaks_protocol and not client.sent:
+            raise TransportFailed("a reserved bit is set")
         if not client.sent:
             raise PeerGone(code=client.left_with)
         messages = list(client.sent)
@@ -272,10 +275,10 @@ class MemorySocket:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """See ``WebSocketTransport``."""
+        await self._client.bell.wait_until(lambda: not self._client.hold_close)
         if self._open:
             self._open = False
             self._client.server_closed(code, reason)
-        await anyio.lowlevel.checkpoint()
 
     async def wait_gone(self) -> None:
         """See ``WebSocketTransport``."""
@@ -302,6 +305,8 @@ class SocketClient:
 
     Attributes:
         try_limit: bytes that one ``try_send`` takes at most.
+        hold_close: the server's ``close`` does not come to its end while this is True.
+        on_accept: called when the server has accepted, before it goes on.
         closed: code and reason once the server has closed; code None after an abort.
     """
 
@@ -314,12 +319,15 @@ class SocketClient:
         self.sent: deque[str | bytes] = deque()
         """On the way to the server."""
         self.gone = False
+        self.breaks_protocol = False
         self.left_with: int | None = None
         self.closed: tuple[int | None, str] | None = None
         self.refused: HttpResponse | None = None
         self.accepted = False
         self.accept_headers: tuple[tuple[str, str], ...] = ()
         self.finished = False
+        self.hold_close = False
+        self.on_accept: Callable[[], object] = bool
         self._stalled = False
         self._deaf = False
         self._waiting: deque[bytes | str] = deque()
@@ -379,6 +387,11 @@ class SocketClient:
         self.sent.clear()
         self.gone = True
         self.left_with = 1006
+        self.bell.ring()
+
+    def break_protocol(self) -> None:
+        """Send what no WebSocket may send."""
+        self.breaks_protocol = True
         self.bell.ring()
 
     def stall(self) -> None:
@@ -462,6 +475,7 @@ class MemoryUpgrade:
         self.client.accept_headers = tuple(headers)
         self.client.accepted = True
         self.client.bell.ring()
+        self.client.on_accept()
         return self.transport
 
     async def reject(self, response: HttpResponse) -> None:
