@@ -264,6 +264,7 @@ async def in_memory(
     fallback: AsgiApplication = hello,
     *,
     stall: Callable[[], Awaitable[None]] | None = None,
+    initial: bytes = b"",
     **options: Any,
 ) -> AsyncIterator[tuple[Client, Site]]:
     """One connection over in-memory streams, for tests with a mock clock; ``stall`` runs before each of our sends."""
@@ -284,7 +285,7 @@ async def in_memory(
         theirs.receive_stream.close()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve_stream, site, TrioStream(theirs, close_now), Peer(("1.2.3.4", 5)))
+        nursery.start_soon(serve_stream, site, TrioStream(theirs, close_now), Peer(("1.2.3.4", 5)), initial)
         yield Client(ours), site
         nursery.cancel_scope.cancel()
 

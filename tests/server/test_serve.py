@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -18,7 +19,7 @@ import trustme
 from tests.server.helpers import PATH, Client, FakeEngine, config, connect, hello, masked, running, text, until
 from trioflask_sio.engine.transport import HttpExchange, HttpResponse
 from trioflask_sio.exceptions import ConfigError
-from trioflask_sio.server.listener import AddressInUse, Bound, ListenError, open_listeners
+from trioflask_sio.server.listener import AddressInUse, Bound, Listener, ListenError, open_listeners
 from trioflask_sio.server.serve import StopSignal, serve_service
 from trioflask_sio.server.service import Service
 
@@ -226,6 +227,37 @@ async def test_one_connection_too_many_is_told_so(caplog: pytest.LogCaptureFixtu
         await trio.testing.wait_all_tasks_blocked(0.02)
         assert (await (await connect(bound)).ask(GET))[0] == 200
     assert "max_connections=2" in caplog.text
+
+
+async def test_out_of_descriptors_it_says_so_once_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """Also: a client that left before it was accepted is no reason to complain."""
+    causes = [errno.ECONNABORTED, errno.EMFILE, errno.EMFILE]
+
+    class Starving(socket.socket):
+        def accept(self) -> tuple[socket.socket, Any]:
+            if causes:
+                raise OSError(causes.pop(0), "a cause")
+            return super().accept()
+
+    with Starving() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        sock.setblocking(False)
+        accepted: list[socket.socket] = []
+        done = trio.Event()
+
+        def take(connection: socket.socket, peer: Any) -> None:
+            accepted.append(connection)
+            done.set()
+
+        with socket.create_connection(sock.getsockname()):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(Listener(sock, Bound("127.0.0.1", 1)).accept_forever, take)
+                await done.wait()
+                nursery.cancel_scope.cancel()
+        accepted[0].close()
+    [record] = caplog.records
+    assert "no new connections on http://127.0.0.1:1: " in record.getMessage()
 
 
 # -- stopping ----------------------------------------------------------------------------------------------------------

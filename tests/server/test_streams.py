@@ -173,6 +173,18 @@ async def test_try_send_to_the_departed(sending: None) -> None:
             stream.try_send(b"x")
 
 
+async def test_a_closed_stream_stays_closed_and_disturbs_no_other() -> None:
+    for _ in range(2):
+        async with plain() as (stream, _):
+            stream.abort()
+            for _ in range(2):
+                with pytest.raises(PeerGone, match="closed"):
+                    await stream.receive_some()
+                with pytest.raises(PeerGone, match="closed"):
+                    await stream.send_all(b"x")
+                await stream.wait_gone()
+
+
 async def test_nothing_is_sent_to_a_number_that_belongs_to_somebody_else() -> None:
     async with plain() as (stream, _):
         stream.abort()

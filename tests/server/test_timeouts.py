@@ -69,6 +69,12 @@ async def test_the_second_head_has_its_own_deadline(autojump_clock: trio.testing
         assert trio.current_time() - begun == pytest.approx(10)
 
 
+async def test_a_connection_goes_on_from_bytes_that_others_have_read(autojump_clock: trio.testing.MockClock) -> None:
+    async with in_memory(initial=GET + GET[:20]) as (client, _):
+        assert (await client.response())[0].status_code == 200
+        assert (await client.ask(GET[20:]))[0] == 200
+
+
 async def test_half_a_pipelined_request_has_a_deadline(autojump_clock: trio.testing.MockClock) -> None:
     async with in_memory(header_timeout=10) as (client, _):
         assert (await client.ask(GET + GET[:5]))[0] == 200

@@ -20,12 +20,19 @@ from trioflask_sio.server.upgrade import Upgrade, check_handshake
 __all__ = ["serve_stream"]
 
 
-async def serve_stream(site: Site, stream: ByteStream, peer: Peer) -> None:
-    """Serve one connected stream until it ends, then close it. Raises nothing but cancellation."""
+async def serve_stream(site: Site, stream: ByteStream, peer: Peer, initial: bytes = b"") -> None:
+    """Serve one connected stream until it ends, then close it. Raises nothing but cancellation.
+
+    Args:
+        site: what all connections share.
+        stream: the bytes.
+        peer: both ends.
+        initial: bytes that somebody else has read from the stream already (design §8.20).
+    """
     site.connections += 1
     site.log_connection(peer, "opened")
     try:
-        upgrade = await _requests(HttpConnection(site, stream, peer))
+        upgrade = await _requests(HttpConnection(site, stream, peer, initial))
         if upgrade is not None:
             await _websocket(site, upgrade)
         await stream.aclose()

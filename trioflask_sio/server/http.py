@@ -47,11 +47,12 @@ class HttpConnection:
         site: what all connections share.
         stream: the bytes.
         peer: both ends.
+        initial: bytes that somebody else has read from the stream already (design §8.20).
     """
 
     __slots__ = ("_fed", "_h11", "_status", "_written", "close_soon", "peer", "request", "site", "started", "stream")
 
-    def __init__(self, site: Site, stream: ByteStream, peer: Peer) -> None:
+    def __init__(self, site: Site, stream: ByteStream, peer: Peer, initial: bytes = b"") -> None:
         self.site = site
         self.stream = stream
         self.peer = peer
@@ -59,7 +60,9 @@ class HttpConnection:
         self.started = 0.0
         self.close_soon = False
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=site.config.max_header_size)
-        self._fed = bytearray()
+        if initial:
+            self._h11.receive_data(initial)
+        self._fed = bytearray(initial)
         """What h11 was given since the last request ended: begins with the next head."""
         self._status = 0
         self._written = 0

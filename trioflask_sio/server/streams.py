@@ -119,9 +119,10 @@ class PlainStream:
 
     async def receive_some(self) -> bytes:
         # Waiting first costs an idle connection nothing, and makes every read a checkpoint: nobody starves the rest.
+        fd = self._open_fd()
         try:
             while True:
-                await trio.lowlevel.wait_readable(self._fd)
+                await trio.lowlevel.wait_readable(fd)
                 try:
                     return self._sock.recv(RECEIVE_SIZE)
                 except (BlockingIOError, InterruptedError):
@@ -148,8 +149,9 @@ class PlainStream:
             return
         rest = memoryview(data)[sent:]
         while rest:
+            fd = self._open_fd()
             try:
-                await trio.lowlevel.wait_writable(self._fd)
+                await trio.lowlevel.wait_writable(fd)
             except _BROKEN as error:
                 raise _gone(error) from None
             rest = rest[self.try_send(rest) :]
@@ -160,6 +162,9 @@ class PlainStream:
             self._sock.shutdown(socket.SHUT_WR)
 
     async def wait_gone(self) -> None:
+        if self._fd < 0:
+            await trio.lowlevel.checkpoint()
+            return
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._fd)
@@ -190,10 +195,15 @@ class PlainStream:
 
     def detach(self) -> socket.socket:
         """Give the open socket away (design §8.20); whoever waited on this stream hears that it is closed."""
-        if self._fd < 0:
-            raise PeerGone("the stream is closed")
+        self._open_fd()
         self._wake()
         return socket.socket(fileno=self._sock.detach())
+
+    def _open_fd(self) -> int:
+        """The descriptor; a closed one must never reach trio, which would keep it as waited for. Raises PeerGone."""
+        if self._fd < 0:
+            raise PeerGone("the connection is closed")
+        return self._fd
 
     def _wake(self) -> None:
         trio.lowlevel.notify_closing(self._fd)
