@@ -10,7 +10,7 @@ from tests.engine.kit import item
 from trioflask_sio.engine.outbox import CHUNK_BYTES, Outbox
 from trioflask_sio.protocol.eio_packet import Noop, Ping, Pong
 from trioflask_sio.protocol.eio_payload import V4
-from trioflask_sio.testing.wires import FrameReader
+from trioflask_sio.testing.frames import FrameReader
 
 
 def make(max_bytes: int = 1000, max_packets: int = 10) -> Outbox:

@@ -8,8 +8,8 @@ import pytest
 from tests.engine.kit import settle
 from trioflask_sio.engine.transport import BodyTooBig, HttpResponse, MessageTooBig, PeerGone
 from trioflask_sio.protocol.ws_frames import frame
+from trioflask_sio.testing.frames import FrameReader
 from trioflask_sio.testing.wires import (
-    FrameReader,
     MemoryExchange,
     MemoryUpgrade,
     SocketClient,

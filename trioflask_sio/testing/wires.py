@@ -29,13 +29,13 @@ from trioflask_sio.engine.transport import (
     TransportFailed,
     WebSocketTransport,
 )
+from trioflask_sio.testing.frames import FrameReader
 
 if TYPE_CHECKING:
     from trioflask_sio.engine.engine import Engine
 
 __all__ = [
     "EngineClient",
-    "FrameReader",
     "MemoryExchange",
     "MemorySocket",
     "MemoryUpgrade",
@@ -172,40 +172,6 @@ class MemoryExchange:
 
 
 # --- WebSocket ----------------------------------------------------------------------------------------------------
-
-
-class FrameReader:
-    """Reads the server's frames: unmasked, unfragmented text and binary."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes | memoryview) -> list[str | bytes]:
-        """The messages that are whole now."""
-        self._buffer += data
-        messages: list[str | bytes] = []
-        while (frame := self._next()) is not None:
-            messages.append(frame)
-        return messages
-
-    def _next(self) -> str | bytes | None:
-        buffer = self._buffer
-        if len(buffer) < 2:
-            return None
-        size, start = buffer[1], 2
-        if size > 125:
-            start = 4 if size == 126 else 10
-            if len(buffer) < start:
-                return None
-            size = int.from_bytes(buffer[2:start], "big")
-        if len(buffer) < start + size:
-            return None
-        payload = bytes(buffer[start : start + size])
-        kind = buffer[0]
-        del buffer[: start + size]
-        if kind not in (0x81, 0x82):
-            raise AssertionError(f"the server wrote a frame that starts with {kind:#x}")
-        return payload.decode() if kind == 0x81 else payload
 
 
 class MemorySocket:
