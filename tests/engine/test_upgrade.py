@@ -329,43 +329,57 @@ def test_an_upgraded_session_keeps_its_heartbeat() -> None:
 STEPS = ("poll", "offer", "emit", "2probe", "emit", "poll", "emit", "2probe", "5", "emit")
 
 
+class Script:
+    """A client that upgrades step by step, and an application that emits in between."""
+
+    def __init__(self, s: Stage, sid: str) -> None:
+        self.s = s
+        self.sid = sid
+        self.socket = SocketClient()
+        self.polls: list[MemoryExchange] = []
+        self.sent: list[str] = []
+
+    async def do(self, step: str) -> None:
+        if step == "poll":
+            self.polls.append(park(self.s, self.sid))
+        elif step == "offer":
+            self.s.client.socket({**SOCKET, "sid": self.sid}, client=self.socket)
+        elif step == "emit":
+            self.sent.append(f"4{len(self.sent)}")
+            self.s.session.send(item(self.sent[-1][1:]))
+        else:
+            self.socket.send(step)
+        await settle()
+
+    @property
+    def poll_open(self) -> bool:
+        return bool(self.polls) and self.polls[-1].response is None
+
+    def polled(self) -> list[str]:
+        """Everything that came over polls, without noops."""
+        replies = [body(poll.response) for poll in self.polls if poll.response]
+        return [part for reply in replies for part in reply.split("\x1e") if part != "6"]
+
+
 @pytest.mark.parametrize("cut_after", range(1, len(STEPS) + 1))
 async def test_cut_after_each_step_nothing_is_lost_and_nothing_comes_twice(cut_after: int) -> None:
     """The WebSocket breaks after step n: what was sent until then has come exactly once, in order; before the upgrade
     packet the session goes on over polling."""
     async with stage() as s:
-        sid = await s.open_polling()
-        socket = SocketClient()
-        polls: list[MemoryExchange] = []
-        sent: list[str] = []
+        script = Script(s, await s.open_polling())
         for step in STEPS[:cut_after]:
-            if step == "poll":
-                polls.append(park(s, sid))
-            elif step == "offer":
-                s.client.socket({**SOCKET, "sid": sid}, client=socket)
-            elif step == "emit":
-                sent.append(f"4{len(sent)}")
-                s.session.send(item(sent[-1][1:]))
-            else:
-                socket.send(step)
-            await settle()
-        upgraded = s.session.transport == "websocket"
-        assert upgraded is ("5" in STEPS[:cut_after])
-        on_socket = [str(message) for message in socket.received() if message != "3probe"]
-        socket.cut()
+            await script.do(step)
+        framed = [str(message) for message in script.socket.received() if message != "3probe"]
+        script.socket.cut()
         await settle()
-        if upgraded:
+        if "5" in STEPS[:cut_after]:
             assert s.listener.reasons == [CloseReason.TRANSPORT_CLOSE]
         else:
-            assert on_socket == []
-            if not polls or polls[-1].response is not None:
-                polls.append(park(s, sid))
-            sent.append("4end")
-            s.session.send(item("end"))
-            await settle()
-        on_polls = [part for poll in polls if poll.response for part in body(poll.response).split("\x1e")]
-        assert [part for part in on_polls if part != "6"] + on_socket == sent
-        assert upgraded or s.session.state is State.POLLING
+            assert framed == []
+            assert s.session.state is State.POLLING
+            for step in ("emit",) if script.poll_open else ("emit", "poll"):
+                await script.do(step)
+        assert script.polled() + framed == script.sent
 
 
 async def test_after_the_upgrade_the_old_requests_do_not_matter() -> None:
