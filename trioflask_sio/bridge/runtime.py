@@ -109,14 +109,15 @@ class Runtime:
         try:
             async with anyio.create_task_group() as host:
                 try:
-                    tasks = await host.start(self._host, backend, views, ended)
+                    with anyio.CancelScope(shield=True):  # a few steps of the loop: nothing in there waits for anybody
+                        tasks = await host.start(self._host, backend, views, ended)
                     self.border.bind(backend, self.hub.flush, self._park)
                     self.background.open(tasks, backend)
                     yield views
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self._wind_down()
-                    ended.set()  # also where the start was cancelled: the host is out of that cancellation's reach
+                    ended.set()
         finally:
             self.border.unbind()
 
