@@ -17,6 +17,7 @@ import socketio as python_socketio
 
 from tests.support.node import node
 from tests.support.paths import ROOT
+from tests.support.python_client import python_client
 from tests.support.servers import Server, running
 
 DEMO = ("-m", "trioflask_sio", "demo", "--port", "0")
@@ -35,8 +36,8 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 class Person:
     """A client that keeps what it hears, each event in a queue of its own."""
 
-    def __init__(self, url: str, name: str) -> None:
-        self.client = python_socketio.Client(reconnection=False)
+    def __init__(self, client: python_socketio.Client, url: str, name: str) -> None:
+        self.client = client
         self.heard: dict[str, queue.Queue[Any]] = {event: queue.Queue() for event in ("message", "people", "typing")}
         for event, heard in self.heard.items():
             self.client.on(event, heard.put)
@@ -51,12 +52,8 @@ class Person:
 
 @contextlib.contextmanager
 def people(url: str, *names: str) -> Iterator[list[Person]]:
-    with contextlib.ExitStack() as leaving:
-        present = []
-        for name in names:
-            present.append(person := Person(url, name))
-            leaving.callback(person.client.disconnect)
-        yield present
+    with contextlib.ExitStack() as stack:
+        yield [Person(stack.enter_context(python_client()), url, name) for name in names]
 
 
 def test_two_people_talk(chat: Server) -> None:
@@ -107,10 +104,10 @@ def test_nothing_is_said_without_words_or_room(chat: Server) -> None:
 @pytest.mark.parametrize("name", ["", "   ", "x" * 31])
 def test_an_unusable_name_is_refused(chat: Server, name: str) -> None:
     refusals: queue.Queue[Any] = queue.Queue()
-    client = python_socketio.Client(reconnection=False)
-    client.on("connect_error", refusals.put)
-    with pytest.raises(python_socketio.exceptions.ConnectionError):
-        client.connect(chat.url, auth={"name": name}, transports=["websocket"], wait_timeout=SECONDS)
+    with python_client() as client:
+        client.on("connect_error", refusals.put)
+        with pytest.raises(python_socketio.exceptions.ConnectionError):
+            client.connect(chat.url, auth={"name": name}, transports=["websocket"], wait_timeout=SECONDS)
     assert refusals.get(timeout=SECONDS)["message"] == "Please choose a name of 1 to 30 characters."
 
 

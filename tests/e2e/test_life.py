@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import socketio as python_socketio
 
 from tests.e2e.kinds import COMMANDS, REFERENCE
+from tests.e2e.wire import joined
 from tests.support.servers import launch, start
 
 pytestmark = pytest.mark.skipif(REFERENCE, reason="Flask-SocketIO is started and stopped in other ways")
@@ -43,15 +43,11 @@ def taken_port() -> Iterator[int]:
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_a_signal_ends_the_server_promptly_and_in_order(kind: str, number: signal.Signals, tmp_path: Path) -> None:
     server = start(COMMANDS[kind], tmp_path)
-    client = python_socketio.Client(reconnection=False)
-    client.connect(server.url, transports=["websocket"], wait_timeout=20)
-    try:
+    with joined(server.port) as (opened, _):
         began = time.monotonic()
         code = server.stop(number)
         assert time.monotonic() - began < PROMPTLY, server.said_since()
-    finally:
-        client.wait()
-        client.shutdown()
+        assert opened.closed() != 1009
     assert code in ({0} if kind != "uvicorn" else {0, -number}), server.said_since()  # uvicorn raises the signal again
     assert "Traceback" not in server.said_since(), server.said_since()
 
@@ -61,10 +57,9 @@ def test_a_server_answers_from_any_thread(name: str, tmp_path: Path) -> None:
     server = start((*PROGRAMS, name), tmp_path)
     try:
         assert hello(server.port) == b"hello from Flask"
-        client = python_socketio.Client(reconnection=False)
-        client.connect(server.url, wait_timeout=20)
-        assert client.call("ask", "a", timeout=20) == "a"
-        client.disconnect()
+        with joined(server.port) as (opened, _):
+            opened.send('421["ask","a"]')
+            assert opened.receive() == '431["a"]'
     finally:
         server.stop(signal.SIGKILL if name == "thread" else signal.SIGTERM)
     assert "Traceback" not in server.said_since(), server.said_since()
@@ -73,22 +68,19 @@ def test_a_server_answers_from_any_thread(name: str, tmp_path: Path) -> None:
 def test_two_applications_in_one_process_know_nothing_of_each_other(tmp_path: Path) -> None:
     server = start((*PROGRAMS, "two"), tmp_path, listeners=2)
     try:
-        clients = [python_socketio.Client(reconnection=False) for _ in server.ports]
-        heard: list[list[str]] = [[], []]
-        for client, port, words in zip(clients, server.ports, heard, strict=True):
-            client.on("said", words.append)
-            client.connect(f"http://127.0.0.1:{port}", transports=["websocket"], wait_timeout=20)
-        for client, word in zip(clients, ("first", "second"), strict=True):
-            assert client.call("join", "the room", timeout=20) == ["the room"]
-            assert client.call("say", ({"broadcast": True}, word), timeout=20) == "done"
-            assert client.call("say", ({"to": "the room"}, f"{word} room"), timeout=20) == "done"
-        for port in server.ports:
-            assert len(state(port)["connected"]) == 1
-        for client in clients:
-            client.call("ask", "settle", timeout=20)
-        assert [sorted(words) for words in heard] == [["first", "first room"], ["second", "second room"]]
-        for client in clients:
-            client.disconnect()
+        with joined(server.ports[0]) as (first, _), joined(server.ports[1]) as (second, _):
+            for opened, word in ((first, "first"), (second, "second")):
+                opened.send('421["join","the room"]')
+                assert opened.receive() == '431["the room"]'
+                opened.send(f'42["say",{{"broadcast":true}},"{word}"]')
+                assert opened.receive() == f'42["said","{word}"]'
+                opened.send(f'42["say",{{"to":"the room"}},"{word} room"]')
+                assert opened.receive() == f'42["said","{word} room"]'
+            for port in server.ports:
+                assert len(state(port)["connected"]) == 1
+            for opened in (first, second):  # nothing of the other application came in between
+                opened.send('422["ask","settle"]')
+                assert opened.receive() == '432["settle"]'
     finally:
         server.stop()
     assert "Traceback" not in server.said_since(), server.said_since()

@@ -17,6 +17,7 @@ import socketio as python_socketio
 from engineio.payload import Payload
 
 from tests.e2e.kinds import ALL
+from tests.support.python_client import python_client
 from tests.support.servers import Server
 
 MODES = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
@@ -31,16 +32,14 @@ pytestmark = [on_every_server, over_every_transport]
 class Visitor:
     """A connected client; `heard` is every event of every namespace as ``(namespace, event, args)``."""
 
-    def __init__(self, server: Server, mode: str, namespaces: list[str], auth: Any = None) -> None:
-        self.client = python_socketio.Client(reconnection=False)
+    def __init__(self, client: python_socketio.Client, server: Server, mode: str, namespaces: list[str]) -> None:
+        self.client = client
         self.heard: queue.Queue[tuple[str, str, tuple[Any, ...]]] = queue.Queue()
         self.questions: list[tuple[Any, ...]] = []
         for namespace in namespaces:
             self.client.on("*", self._hear(namespace), namespace=namespace)
         self.client.on("question", self._answer)
-        self.client.connect(
-            server.url, transports=MODES[mode], namespaces=namespaces, auth=auth, wait_timeout=SECONDS
-        )  # fmt: skip
+        client.connect(server.url, transports=MODES[mode], namespaces=namespaces, wait_timeout=SECONDS)
 
     def _hear(self, namespace: str) -> Any:
         return lambda event, *args: self.heard.put((namespace, event, args))
@@ -57,12 +56,9 @@ class Visitor:
 
 
 @contextlib.contextmanager
-def visiting(server: Server, mode: str, *namespaces: str, auth: Any = None) -> Iterator[Visitor]:
-    visitor = Visitor(server, mode, list(namespaces) or ["/"], auth)
-    try:
-        yield visitor
-    finally:
-        visitor.client.disconnect()
+def visiting(server: Server, mode: str, *namespaces: str) -> Iterator[Visitor]:
+    with python_client() as client:
+        yield Visitor(client, server, mode, list(namespaces) or ["/"])
 
 
 def test_events_and_acks(server: Server, mode: str) -> None:
@@ -97,14 +93,14 @@ def test_namespaces(server: Server, mode: str) -> None:
 
 
 def test_refusal(server: Server, mode: str) -> None:
-    client = python_socketio.Client(reconnection=False)
     refusals: queue.Queue[Any] = queue.Queue()
-    client.on("connect_error", refusals.put, namespace="/guarded")
-    with pytest.raises(python_socketio.exceptions.ConnectionError):
-        client.connect(
-            server.url, transports=MODES[mode], namespaces=["/guarded"], auth={"kind": "data"}, wait_timeout=SECONDS
-        )
-    assert refusals.get(timeout=SECONDS) == {"message": "no room", "data": {"free": 0, "näxt": "☃"}}
+    with python_client() as client:
+        client.on("connect_error", refusals.put, namespace="/guarded")
+        with pytest.raises(python_socketio.exceptions.ConnectionError):
+            client.connect(
+                server.url, transports=MODES[mode], namespaces=["/guarded"], auth={"kind": "data"}, wait_timeout=SECONDS
+            )
+        assert refusals.get(timeout=SECONDS) == {"message": "no room", "data": {"free": 0, "näxt": "☃"}}
 
 
 def test_rooms_and_broadcast(server: Server, mode: str) -> None:
@@ -119,12 +115,11 @@ def test_rooms_and_broadcast(server: Server, mode: str) -> None:
 
 
 def test_the_server_disconnects(server: Server, mode: str) -> None:
-    visitor = Visitor(server, mode, ["/"])
     reasons: queue.Queue[str] = queue.Queue()
-    visitor.client.on("disconnect", reasons.put)
-    visitor.client.emit("kick me")
-    assert reasons.get(timeout=SECONDS) == visitor.client.reason.SERVER_DISCONNECT
-    visitor.client.shutdown()
+    with visiting(server, mode) as visitor:
+        visitor.client.on("disconnect", reasons.put)
+        visitor.client.emit("kick me")
+        assert reasons.get(timeout=SECONDS) == visitor.client.reason.SERVER_DISCONNECT
 
 
 def test_number_and_size(server: Server, mode: str) -> None:
