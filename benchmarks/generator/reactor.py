@@ -20,8 +20,8 @@ class Stalled(Exception):
 class Reactor:
     """Dispatches readable descriptors to their callbacks.
 
-    With ``busy_wait`` it never sleeps: waking a sleeping process on another core is paid for by who sends to it, on
-    virtual machines dearly (10 µs and more), and a server that answers each message at once would pay it each time.
+    With ``busy_wait`` it never sleeps: waking a sleeping process on another core is paid for by who sends to it, so
+    a server that answers each message at once pays it each time, and one that answers in bursts does not.
     """
 
     __slots__ = ("_busy_wait", "_epoll", "_worked", "callbacks")
