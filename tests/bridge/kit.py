@@ -266,7 +266,11 @@ class Net:
 
     async def empty(self) -> None:
         """Return when the last client's disconnect handler has ended."""
-        await until(lambda: not self.hub.sockets)
+        await self.empty_but(0)
+
+    async def empty_but(self, count: int) -> None:
+        """Return when so many sockets are left."""
+        await until(lambda: len(self.hub.sockets) == count)
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -253,7 +253,7 @@ async def test_a_callback_runs_in_the_emitting_clients_context(kind: str) -> Non
 
 async def test_a_broadcasts_callback_runs_once_per_recipient() -> None:
     socketio = make()
-    seen: list[str] = []
+    seen: list[int] = []
     socketio.on_event("go", lambda: emit("question", broadcast=True, callback=seen.append))
     async with serving(socketio) as net:
         peers = await net.peers(4)

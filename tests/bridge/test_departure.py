@@ -161,7 +161,7 @@ async def test_errors_of_a_cancelled_handlers_own_nursery_end_nothing_else(caplo
 async def test_cancel_on_disconnect_false_lets_it_finish(kind: str, by: str) -> None:
     socketio = make(**({"cancel_on_disconnect": False} if by == "option" else {}))
     story = Story(socketio)
-    mark = {"cancel_on_disconnect": False} if by == "handler" else {}
+    mark: dict[str, Any] = {"cancel_on_disconnect": False} if by == "handler" else {}
 
     if kind == "sync":
 

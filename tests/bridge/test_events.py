@@ -304,7 +304,7 @@ async def test_class_based_namespaces() -> None:
             self.emit("said", " ".join(words), to=req.sid)
             return len(words)
 
-        async def on_later(self) -> str:
+        async def on_later(self) -> Any:
             return req.sid
 
         def on_disconnect(self) -> None:

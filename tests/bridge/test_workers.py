@@ -243,13 +243,9 @@ def test_places_are_neither_lost_nor_made_under_eight_threads(border: Border) ->
 
 def test_the_first_wake_up_of_a_waiter_counts() -> None:
     waiter = Waiter()
-    assert not waiter.woken
-    assert not waiter.wait(0)
-    assert waiter.wake("first")
-    assert not waiter.wake("second")
-    assert waiter.woken
-    assert waiter.wait()
-    assert waiter.wait(0), "the latch stays open"
+    assert (waiter.woken, waiter.wait(0)) == (False, False)
+    assert (waiter.wake("first"), waiter.wake("second")) == (True, False)
+    assert (waiter.woken, waiter.wait(), waiter.wait(0)) == (True, True, True), "the latch stays open"
     assert waiter.value == "first"
 
 
