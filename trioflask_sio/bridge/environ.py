@@ -91,7 +91,7 @@ def assemble(
     for name, value in headers:
         if "_" in name:
             continue
-        key = _BARE_NAMES.get(name) or "HTTP_" + name.upper().replace("-", "_")
+        key = _BARE_NAMES.get(name) or sys.intern("HTTP_" + name.upper().replace("-", "_"))
         if key in environ:
             value = f"{environ[key]}{'; ' if name == 'cookie' else ','}{value}"
         environ[key] = value

@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import unquote
@@ -117,7 +118,8 @@ class HttpConnection:
             method=event.method.decode("ascii"),
             path=unquote(raw_path.decode("latin-1"), errors="replace"),
             query_string=query.decode("latin-1"),
-            headers=tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers),
+            # Names are interned: an idle client keeps its request, and they are the same for everybody.
+            headers=tuple((sys.intern(name.decode("ascii")), value.decode("latin-1")) for name, value in event.headers),
             scheme=self.peer.scheme,
             http_version=event.http_version.decode("ascii"),
             client=self.peer.client,
