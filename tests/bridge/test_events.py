@@ -369,3 +369,27 @@ async def test_sys_exit_in_a_handler_ends_that_handler(caplog: pytest.LogCapture
         peer.emit("leave_async")
         assert await peer.ask("after") == [1]
     assert [record.exc_info[0] for record in errors(caplog) if record.exc_info] == [SystemExit, SystemExit]
+
+
+async def test_the_environ_may_grow_in_one_event_while_another_reads_the_headers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Found by two first events of one client in two namespaces: the session's copy is kept in the environ."""
+    socketio = make(namespaces=["/", "/other"])
+    stop = threading.Event()
+
+    @socketio.on("grow", namespace="/other")
+    def grow() -> None:
+        for number in range(1_000_000):
+            if stop.is_set():
+                return
+            req.environ[f"key {number}"] = number
+
+    socketio.on_event("read", lambda: len([list(req.headers) for _ in range(300)]))
+    async with serving(socketio) as net:
+        peer = await net.peer()
+        await peer.connect("/other")
+        peer.emit("grow", namespace="/other")
+        assert await peer.ask("read") == [300]
+        stop.set()
+    assert not errors(caplog)

@@ -30,6 +30,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request
+from werkzeug.datastructures import EnvironHeaders
 from werkzeug.exceptions import HTTPException
 
 from trioflask_sio._types import Sid
@@ -126,6 +127,8 @@ class Connection:
         app = self.app
         request = app.request_class(self.environ)
         request.json_module = app.json
+        # Headers of their own: the environ is shared, and it may grow in one event while another reads its headers.
+        request.headers = EnvironHeaders(dict(request.environ))
         adapter = None
         try:
             adapter = app.create_url_adapter(request)

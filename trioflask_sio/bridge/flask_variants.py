@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from flask import Flask, Request
 from flask.ctx import AppContext, RequestContext
 from flask.sessions import SessionMixin
+from werkzeug.datastructures import EnvironHeaders
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
@@ -155,6 +156,7 @@ class PublicContext:
         self._context: Any = app.request_context(environ)
         self._managed = managed
         self._request: Request = self._context.request
+        self._request.headers = EnvironHeaders(dict(environ))  # see Connection._make_base
         vars(self._request).update(extras)
         # Merged contexts (Flask 3.2) and 3.1.3 keep the session behind a property.
         self._slot = "_session" if hasattr(self._context, "_session") else "session"
