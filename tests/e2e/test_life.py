@@ -71,7 +71,7 @@ def test_two_applications_in_one_process_know_nothing_of_each_other(tmp_path: Pa
         with joined(server.ports[0]) as (first, _), joined(server.ports[1]) as (second, _):
             for opened, word in ((first, "first"), (second, "second")):
                 opened.send('421["join","the room"]')
-                assert opened.receive() == '431["the room"]'
+                assert opened.receive() == '431[["the room"]]'
                 opened.send(f'42["say",{{"broadcast":true}},"{word}"]')
                 assert opened.receive() == f'42["said","{word}"]'
                 opened.send(f'42["say",{{"to":"the room"}},"{word} room"]')

@@ -23,7 +23,7 @@ def python_client() -> Iterator[socketio.Client]:
     finally:
         opened = client.eio.ws
         client.shutdown()
-        client.wait()
+        client.eio.wait()  # client.wait() would sleep a second to see whether it reconnects
         if opened is not None:
             opened.shutdown()
         if client.eio.http is not None:
