@@ -18,6 +18,8 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any, Final
 
 import anyio
+import sniffio
+import trio
 
 from trioflask_sio.engine.transport import (
     BodyTooBig,
@@ -39,8 +41,20 @@ _CLOSE_DEADLINE: Final = 2.0
 _READ_AHEAD: Final = 1_000_000
 """Bytes that ``wait_gone`` keeps for the next reader."""
 
-_BROKEN: Final = (OSError, RuntimeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
-"""What servers raise from ``send`` after the client has left: OSError by the specification, the rest by habit."""
+_CLIENT_FIRST: Final = 0.25
+"""Seconds for a client that has said goodbye to close first. Hypercorn's trio worker (0.18) ends the whole process when
+it answers a client's close frame at the moment at which the application closes."""
+
+_BROKEN: Final = (
+    OSError,
+    RuntimeError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.BusyResourceError,
+    trio.BusyResourceError,
+)
+"""What servers raise from ``send`` after the client has left: OSError by the specification, the rest by habit (the last
+from Hypercorn's trio worker, which shuts its stream while a send is on its way)."""
 
 Headers = Sequence[tuple[str, str]]
 
@@ -344,11 +358,23 @@ class AsgiWebSocket:
         if self._closed or isinstance(self._failure, PeerGone):
             return
         self._closed = True
+        if code == 1000 and sniffio.current_async_library() == "trio" and await self._closed_by_client():
+            return
         with anyio.move_on_after(_CLOSE_DEADLINE):
             try:
                 await _send_or_gone(self._send, {"type": "websocket.close", "code": code, "reason": reason})
             except PeerGone as error:
                 logger.debug("closing a WebSocket that has gone: %s", error)
+
+    async def _closed_by_client(self) -> bool:
+        """Let a client that is about to close do it; True when it has. What it sends meanwhile is not wanted."""
+        with anyio.move_on_after(_CLIENT_FIRST):
+            try:
+                while True:
+                    await self._next()
+            except TransportFailed:
+                return isinstance(self._failure, PeerGone)
+        return False
 
     async def wait_gone(self) -> None:
         """See ``WebSocketTransport.wait_gone``."""
