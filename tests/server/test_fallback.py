@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -163,6 +164,27 @@ async def test_leaving_in_the_middle_of_an_upload() -> None:
     assert seen == ["http.request", "http.disconnect"]
 
 
+@pytest.mark.parametrize(
+    ("rest", "status"), [(b"2\r\nab\r\nzz\r\n", b" 400 "), (b"2\r\nab\r\n", b" 408 ")], ids=["malformed", "stalled"]
+)
+async def test_a_broken_upload_is_the_clients_fault(
+    rest: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application gives up without a reply, as WSGI's do when the client is gone."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        with contextlib.suppress(ClientDisconnected):
+            await send(START)
+
+    async with running(fallback=app, body_timeout=0.05) as [bound]:
+        client = await connect(bound)
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + rest)
+        assert (await client.read_all()).startswith(b"HTTP/1.1" + status)
+    assert caplog.records == []
+
+
 async def test_waiting_for_a_disconnect_ends_with_the_reply() -> None:
     seen: list[str] = []
 
@@ -249,6 +271,26 @@ async def test_an_application_that_stops_in_mid_reply(caplog: pytest.LogCaptureF
         await client.send(get())
         assert (await client.read_all()).endswith(b"begun\r\n")
     assert "returned in the middle" in caplog.text
+
+
+async def test_a_departure_that_the_application_swallows_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """WSGI's reply simply ends when nobody takes it; nothing was wrong with the application."""
+    ended = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        with contextlib.suppress(ClientDisconnected):
+            while True:
+                await send(piece(bytes(65_536)))
+        ended.set()
+
+    async with running(fallback=app) as [bound]:
+        client = await connect(bound)
+        await client.send(get())
+        await client.stream.receive_some(100)
+        await client.stream.aclose()
+        await ended.wait()
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 
@@ -160,6 +161,7 @@ MALFORMED = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000, 431),
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n", 431),
     (b"HEAD / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 65_530 + b"\r\n\r\n", 431),
@@ -185,13 +187,19 @@ async def test_malformed_requests_are_refused_with_one_line(
     assert "malformed request" in record.getMessage()
 
 
-@pytest.mark.parametrize("body", [b"zz\r\n", b"3\r\nabcd\r\n", b"3\r\nab"])
+@pytest.mark.parametrize("body", [b"zz\r\n", b"3\r\nabcd\r\n", b"3\r\nab", b"FFFFFFFFFFFFFFFF\r\nab"])
 async def test_a_broken_chunked_body_ends_only_its_connection(body: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    async with running() as [bound]:
+    async def handle(exchange: HttpExchange) -> None:
+        with contextlib.suppress(PeerGone):  # as the engine does
+            await exchange.respond(HttpResponse(200, body=await exchange.read_body(9)))
+
+    async with running(FakeEngine(http=handle)) as [bound]:
         client = await connect(bound)
         await client.send(b"POST /socket.io/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
         await client.stream.send_eof()  # type: ignore[attr-defined]  # a SocketStream
-        assert await client.read_all() == b""
+        reply = await client.read_all()
+        assert reply.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in reply.lower()
         assert (await (await connect(bound)).ask(GET))[0] == 200
     assert not [record for record in caplog.records if record.exc_info]
 
@@ -212,6 +220,18 @@ async def test_a_parked_request_notices_its_client_leaving(pipelined: bytes, res
             client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_zero)  # type: ignore[attr-defined]  # a SocketStream
         client.stream.socket.close()  # type: ignore[attr-defined]  # a SocketStream
         await until(lambda: not engine.parked)
+    assert engine.seen[0] == "poll gone"
+
+
+async def test_a_client_that_leaves_is_not_told_of_an_internal_error() -> None:
+    """Not even one that has only shut its sending side: its session is over, and the log of 500s stays clean."""
+    engine = FakeEngine()
+    async with running(engine) as [bound]:
+        client = await connect(bound)
+        await client.send(b"GET /socket.io/?park HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: bool(engine.parked))
+        await client.stream.send_eof()  # type: ignore[attr-defined]  # a SocketStream
+        assert await client.read_all() == b""
     assert engine.seen[0] == "poll gone"
 
 

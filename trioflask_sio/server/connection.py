@@ -86,7 +86,7 @@ async def _answer(connection: HttpConnection, request: HttpRequest) -> None:
     except Exception:
         logger.exception("the engine failed at %s %s", request.method, request.path)
     if not connection.answered:
-        await connection.refuse(500, "Internal Server Error")
+        await connection.refuse_unanswered()
 
 
 async def _websocket(site: Site, upgrade: Upgrade) -> None:

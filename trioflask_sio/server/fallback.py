@@ -6,6 +6,7 @@ Rules:
   has taken what it was given.
 * The client's departure is ``http.disconnect`` from ``receive`` and ``ClientDisconnected`` (an OSError, as ASGI 2.4
   asks) from ``send``; the latter, coming back out of the application, is not an error.
+* An application that leaves a client's departure or broken request body without a reply has done nothing wrong.
 * An application that fails before its first byte gets a 500; later the connection is closed, so that the client sees
   that the reply is not whole. Both are programmer's mistakes and print a traceback.
 """
@@ -44,14 +45,14 @@ async def run_fallback(application: AsgiApplication, connection: HttpConnection)
         logger.exception("the application failed at %s %s", request.method, request.path)
         problem = "it raised an exception"
     else:
-        if problem:
+        if problem and not exchange.gone:
             logger.error("the application's reply to %s %s: %s", request.method, request.path, problem)
     if problem:
         connection.close_soon = True
         if connection.answered:
             connection.stream.abort()
         else:
-            await connection.refuse(500, "Internal Server Error")
+            await connection.refuse_unanswered()
 
 
 def http_scope(connection: HttpConnection) -> Scope:
@@ -111,7 +112,7 @@ class _AsgiExchange:
     async def _wait_gone(self) -> None:
         """Until the client has left or the reply is complete, whichever is first."""
         with trio.CancelScope() as self._waiting:
-            await self._connection.stream.wait_gone()
+            await self._connection.wait_gone()
             self.gone = True
         self._waiting = None
 

@@ -51,7 +51,10 @@ class HttpConnection:
         initial: bytes that somebody else has read from the stream already (design §8.20).
     """
 
-    __slots__ = ("_fed", "_h11", "_status", "_written", "close_soon", "peer", "request", "site", "started", "stream")
+    __slots__ = (
+        *("_fed", "_h11", "_status", "_written"),
+        *("close_soon", "fault", "left", "peer", "request", "site", "started", "stream"),
+    )
 
     def __init__(self, site: Site, stream: ByteStream, peer: Peer, initial: bytes = b"") -> None:
         self.site = site
@@ -60,6 +63,10 @@ class HttpConnection:
         self.request: HttpRequest | None = None
         self.started = 0.0
         self.close_soon = False
+        self.fault: tuple[int, str] | None = None
+        """What the client did wrong in its request body, as status and text; it ends the connection."""
+        self.left = False
+        """The client was seen to leave while its request waited."""
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=site.config.max_header_size)
         if initial:
             self._h11.receive_data(initial)
@@ -131,6 +138,8 @@ class HttpConnection:
         self._status = self._written = 0
         if size > self.site.config.max_header_size:
             raise h11.RemoteProtocolError("request head too long", error_status_hint=431)
+        if not event.http_version.startswith(b"1."):
+            raise h11.RemoteProtocolError("this server speaks HTTP/1.1", error_status_hint=505)
         return self.request
 
     @property
@@ -149,8 +158,7 @@ class HttpConnection:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
                 logger.info("%s sent a malformed request body: %s", self.peer, error)
-                self.close_soon = True
-                raise PeerGone(f"malformed request body: {error}") from None
+                raise self._body_fault(400, f"malformed request body: {error}") from None
             if type(event) is h11.Data:
                 return bytes(event.data)
             if event is not h11.NEED_DATA:
@@ -164,11 +172,19 @@ class HttpConnection:
             data = await self.stream.receive_some()
             self._h11.receive_data(data)
         if scope.cancelled_caught:
-            self.close_soon = True
-            raise PeerGone(f"no piece of the request body came for {self.site.config.body_timeout:g} s")
+            raise self._body_fault(408, f"no piece of the request body came for {self.site.config.body_timeout:g} s")
         if not data:
-            self.close_soon = True
-            raise PeerGone("the client left in the middle of its request body")
+            raise self._body_fault(400, "the client left in the middle of its request body")
+
+    def _body_fault(self, status: int, text: str) -> PeerGone:
+        self.close_soon = True
+        self.fault = (status, text)
+        return PeerGone(text)
+
+    async def wait_gone(self) -> None:
+        """Return when the client has left, also when it has only shut its sending side."""
+        await self.stream.wait_gone()
+        self.left = True
 
     def upgrade_bytes(self) -> bytes:
         """What came behind an upgrade request: the WebSocket's first input.
@@ -252,6 +268,16 @@ class HttpConnection:
             await self._send(out)
         else:
             await self.respond(status, headers, body)
+
+    async def refuse_unanswered(self) -> None:
+        """A request was left without a reply: the client's own fault is told to it, anything else is ours: 500.
+
+        Raises:
+            PeerGone: the client has left; there is nobody to tell.
+        """
+        if self.left:
+            raise PeerGone("the client left before it was answered")
+        await self.refuse(*(self.fault or (500, "Internal Server Error")))
 
     async def _refuse_malformed(self, error: h11.RemoteProtocolError) -> None:
         hint = ""
@@ -345,7 +371,7 @@ class Exchange:
 
     async def wait_gone(self) -> None:
         """See ``HttpExchange.wait_gone``."""
-        await self._connection.stream.wait_gone()
+        await self._connection.wait_gone()
 
     async def respond(self, response: HttpResponse) -> None:
         """See ``HttpExchange.respond``."""
