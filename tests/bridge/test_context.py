@@ -11,6 +11,7 @@ import pytest
 from flask import (
     Flask,
     Request,
+    Response,
     copy_current_request_context,
     current_app,
     flash,
@@ -153,7 +154,12 @@ def test_an_event_within_an_event(connection: Connection) -> None:
 def test_teardown_functions_run_and_request_functions_do_not(app: Flask, connection: Connection) -> None:
     ran: list[Any] = []
     app.before_request(lambda: ran.append("before"))
-    app.after_request(lambda response: ran.append("after") or response)
+
+    @app.after_request
+    def note_reply(response: Response) -> Response:
+        ran.append("after")
+        return response
+
     app.teardown_request(lambda exc: ran.append(("request", exc)))
     app.teardown_appcontext(lambda exc: ran.append(("app", exc)))
     with event(connection):
@@ -176,7 +182,10 @@ def test_teardown_sees_the_request(app: Flask, connection: Connection) -> None:
 
 
 def test_a_teardown_function_that_fails_leaves_nothing_behind(app: Flask, connection: Connection) -> None:
-    app.teardown_request(lambda exc: 1 / 0)
+    @app.teardown_request
+    def fail(exc: BaseException | None) -> None:
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError), event(connection):
         pass
     assert not has_request_context()

@@ -11,7 +11,7 @@ from typing import Any
 
 import flask
 import pytest
-from flask import Flask, request, url_for
+from flask import Flask, Response, request, url_for
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -152,10 +152,19 @@ def test_nothing_of_the_application_runs_in_the_pass() -> None:
     app = make_app()
     ran: list[str] = []
     app.before_request(lambda: ran.append("before"))
-    app.after_request(lambda response: ran.append("after") or response)
+
+    @app.after_request
+    def note_reply(response: Response) -> Response:
+        ran.append("after")
+        return response
+
     app.teardown_request(lambda exc: ran.append("teardown"))
     app.teardown_appcontext(lambda exc: ran.append("teardown app"))
-    app.add_url_rule("/socket.io/", "shadow", lambda: ran.append("view") or "")
+
+    @app.route("/socket.io/")
+    def shadow() -> str:
+        ran.append("view")
+        return ""
 
     def note(sender: Any, **kwargs: Any) -> None:
         ran.append("signal")

@@ -380,7 +380,11 @@ async def test_a_client_that_left_while_waiting_for_a_thread_costs_no_view(app: 
         go.wait(DEADLINE)
         return "done"
 
-    app.add_url_rule("/second", view_func=lambda: ran.append("second") or "x")
+    @app.route("/second")
+    def never() -> str:
+        ran.append("second")
+        return "x"
+
     async with running(app, threads=1) as application, anyio.create_task_group() as group:
         first, second = Exchange(path="/busy"), Exchange(path="/second")
         group.start_soon(first.run, application)

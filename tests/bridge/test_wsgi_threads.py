@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import pytest
@@ -40,13 +41,29 @@ class Bell:
         self.event.set()
 
 
+def in_turn(*steps: Callable[[], object]) -> Callable[[], None]:
+    """A job of several steps."""
+
+    def job() -> None:
+        for step in steps:
+            step()
+
+    return job
+
+
+def note_thread(pool: ViewThreads, host: list[threading.Thread], bell: Bell) -> None:
+    """A job that says where it ran."""
+    host.append(threading.current_thread())
+    pool.wake(bell)
+
+
 async def test_threads_are_started_on_demand_and_used_again() -> None:
     ran: list[str] = []
     async with threads(10) as pool:
         assert pool.count == 0
         for number in range(5):
             bell = Bell()
-            pool.submit(lambda number=number, bell=bell: (ran.append(str(number)), pool.wake(bell))[0])
+            pool.submit(in_turn(partial(ran.append, str(number)), partial(pool.wake, bell)))
             await bell.event.wait()
         assert 1 <= pool.count <= 2  # a second one only where the first was not back yet
     assert ran == ["0", "1", "2", "3", "4"]
@@ -57,19 +74,20 @@ async def test_a_blocked_thread_never_keeps_a_job_waiting_below_the_limit() -> N
     async with threads(50) as pool:
         for _ in range(30):
             blocked, bell = threading.Event(), Bell()
-            pool.submit(lambda blocked=blocked: (blocked.set(), go.wait(DEADLINE))[0])
+            pool.submit(in_turn(blocked.set, partial(go.wait, DEADLINE)))
             assert await to_thread.run_sync(blocked.wait, DEADLINE)
-            pool.submit(lambda bell=bell: pool.wake(bell))
+            pool.submit(partial(pool.wake, bell))
             await bell.event.wait()
         go.set()
 
 
 async def test_the_limit_holds_and_jobs_wait_in_order() -> None:
-    go, order = threading.Event(), []
+    go = threading.Event()
+    order: list[int] = []
     async with threads(1) as pool:
-        pool.submit(lambda: (go.wait(DEADLINE), None)[1])
+        pool.submit(in_turn(partial(go.wait, DEADLINE)))
         for number in range(20):
-            pool.submit(lambda number=number: order.append(number))
+            pool.submit(partial(order.append, number))
         assert pool.count == 1
         go.set()
     assert order == list(range(20))  # closing lets what was submitted run
@@ -80,7 +98,7 @@ async def test_idle_threads_end_and_new_ones_come() -> None:
         for _ in range(20):
             host: list[threading.Thread] = []
             bell = Bell()
-            pool.submit(lambda host=host, bell=bell: (host.append(threading.current_thread()), pool.wake(bell))[0])
+            pool.submit(partial(note_thread, pool, host, bell))
             await bell.event.wait()
             await to_thread.run_sync(host[0].join, DEADLINE)
             assert not host[0].is_alive()
@@ -90,7 +108,7 @@ async def test_jobs_that_race_with_idle_ends_are_all_run() -> None:
     done: list[int] = []
     async with threads(3, idle_seconds=0.0002) as pool:
         for number in range(500):
-            pool.submit(lambda number=number: done.append(number))
+            pool.submit(partial(done.append, number))
             if number % 7 == 0:
                 await anyio.sleep(0.0002)  # the length of the idle time: ends and submits meet
     assert sorted(done) == list(range(500))
@@ -100,7 +118,7 @@ async def test_every_wake_up_arrives() -> None:
     bells = [Bell() for _ in range(300)]
     async with threads(8) as pool:
         for bell in bells:
-            pool.submit(lambda bell=bell: pool.wake(bell))
+            pool.submit(partial(pool.wake, bell))
         for bell in bells:
             await bell.event.wait()
     assert [bell.rung for bell in bells] == [1] * 300
@@ -148,7 +166,7 @@ async def test_a_system_without_threads_is_an_error_for_the_first_job_only(
             with pytest.raises(RuntimeError, match="can't start"):
                 pool.submit(lambda: None)
         blocked = threading.Event()
-        pool.submit(lambda: (blocked.set(), go.wait(DEADLINE))[0])
+        pool.submit(in_turn(blocked.set, partial(go.wait, DEADLINE)))
         assert await to_thread.run_sync(blocked.wait, DEADLINE)
         with monkeypatch.context() as poor:
             poor.setattr(threading.Thread, "start", _no_more_threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -64,7 +64,7 @@ class Exchange:
         }
         self.waiting: deque[dict[str, Any]] = deque()
         self.taken = 0
-        self.sent: list[dict[str, Any]] = []
+        self.sent: list[MutableMapping[str, Any]] = []
         self.gate = anyio.Event()
         self.gate.set()
         self.broken = False
@@ -113,7 +113,7 @@ class Exchange:
         self._tell()
         return message
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: MutableMapping[str, Any]) -> None:
         """ASGI send; waits at the gate and refuses when broken."""
         if self.broken:
             raise ConnectionResetError("the client has left")

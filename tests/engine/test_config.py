@@ -87,4 +87,4 @@ def test_it_is_frozen_and_keyword_only() -> None:
     with pytest.raises(AttributeError):
         EngineConfig().ping_interval = 1.0  # type: ignore[misc]  # that is the point
     with pytest.raises(TypeError):
-        EngineConfig(25.0)  # type: ignore[misc]  # that is the point
+        EngineConfig(25.0)  # type: ignore[call-arg]  # that is the point

@@ -190,7 +190,7 @@ def test_a_paused_reader_suspends_the_pong_deadline_and_keeps_pinging() -> None:
             socket = await s.open_socket()
             socket.send("4" + "x" * 2000)
             await settle()
-            assert s.session.paused
+            assert (s.session.paused, s.session.held) == (True, 2000)
             for expected in (25, 45, 65, 85):
                 assert await socket.receive() == "2"
                 assert trio.current_time() - start == expected

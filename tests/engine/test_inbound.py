@@ -22,17 +22,16 @@ async def test_over_the_cap_the_reader_pauses_until_half_is_handled() -> None:
         socket = await s.open_socket()
         socket.send("4" + "x" * 1000)
         await settle()
-        assert not s.session.paused
+        assert (s.session.paused, s.session.held) == (False, 1000)
         socket.send("4y")
         await settle()
-        assert s.session.paused
-        assert s.session.held == 1001
+        assert (s.session.paused, s.session.held) == (True, 1001)
         socket.send("4unread")
         await settle()
         assert s.listener.messages[1:] == ["y"]
         s.session.release(500)
         await settle()
-        assert s.session.paused
+        assert (s.session.paused, s.session.held) == (True, 501)
         s.session.release(1)
         await settle()
         assert not s.session.paused

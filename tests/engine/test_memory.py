@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections.abc import Sequence
 
 import anyio
 import anyio.lowlevel
@@ -13,7 +14,7 @@ import trio
 from tests.engine.kit import SOCKET, Recorder, settle, stage
 from trioflask_sio.engine.config import EngineConfig
 from trioflask_sio.engine.engine import Engine
-from trioflask_sio.engine.transport import PeerGone
+from trioflask_sio.engine.transport import HttpResponse, PeerGone
 from trioflask_sio.testing.wires import make_request
 
 COUNT = 200
@@ -29,9 +30,19 @@ class Silent:
         self.request = make_request("GET", SOCKET)
         self.gone = anyio.Event()
 
-    async def accept(self, **_: object) -> Silent:
+    async def accept(
+        self,
+        *,
+        max_message: int,
+        headers: Sequence[tuple[str, str]] = (),
+        deflate: bool = False,
+        deflate_threshold: int = 1024,
+    ) -> Silent:
         await anyio.lowlevel.checkpoint()
         return self
+
+    async def reject(self, response: HttpResponse) -> None:
+        raise AssertionError(f"refused: {response}")
 
     async def receive(self) -> list[str | bytes]:
         await self.gone.wait()
@@ -39,6 +50,18 @@ class Silent:
 
     def try_send(self, data: bytes | memoryview) -> int:
         return len(data)
+
+    async def send_bytes(self, data: bytes | memoryview) -> None:
+        raise AssertionError("try_send took everything")
+
+    async def send_message(self, message: str | bytes) -> None:
+        raise AssertionError("this transport takes whole frames")
+
+    async def wait_gone(self) -> None:
+        await self.gone.wait()
+
+    def abort(self) -> None:
+        self.gone.set()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         await anyio.lowlevel.checkpoint()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 import trio
@@ -42,7 +43,7 @@ async def test_a_handshake_announces_exactly_five_keys() -> None:
         ({"transports": ["websocket", "polling"]}, ["websocket"]),
     ],
 )
-async def test_upgrades_are_offered_only_where_they_work(options: dict[str, object], upgrades: list[str]) -> None:
+async def test_upgrades_are_offered_only_where_they_work(options: dict[str, Any], upgrades: list[str]) -> None:
     async with stage(**options) as s:
         assert opening(await s.client.http("GET", POLL))["upgrades"] == upgrades
 
