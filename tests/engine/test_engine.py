@@ -241,3 +241,24 @@ async def test_a_thousand_of_every_ending_leave_nothing() -> None:
         assert s.engine.timers.held < 200
         assert s.engine._guests == 0
         assert len(s.listener.closed) == 400
+
+
+async def test_whoever_is_put_out_for_an_overflow_is_named_in_the_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A close that nobody asked for must not be silent: the line names the client and the option that decided."""
+    caplog.set_level("INFO")
+    async with stage(max_outbox_bytes=100, max_inbound_bytes=10) as s:
+        slow, eager = await s.open_socket(capacity=100), await s.open_socket()
+        slow.stall()
+        slow_session, eager_session = s.listener.opened
+        for _ in range(5):
+            slow_session.enqueue(item("x" * 40))
+        eager_session.awaiting_answer = lambda: True
+        eager_session.hold(20)
+        eager.send("4" + "x" * 20)
+        await eager.wait_finished()
+        await slow.wait_finished()
+    lines = [record.getMessage() for record in caplog.records]
+    for session, option in ((slow_session, "max_outbox_bytes"), (eager_session, "max_inbound_bytes")):
+        [line] = [line for line in lines if option in line]
+        assert session.eio_sid[:6] in line
+        assert session.eio_sid not in line

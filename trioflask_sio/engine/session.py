@@ -181,7 +181,12 @@ class Session:
             return False
         if self.outbox.put(item):
             return True
-        self.close_soon(CloseReason.SLOW_CONSUMER)
+        self._overflowed(
+            CloseReason.SLOW_CONSUMER,
+            "client %s takes its packets too slowly: no place behind %d bytes in %d packets; closing it "
+            "(max_outbox_bytes, max_outbox_packets)",
+            *(self.outbox.size, self.outbox.packets),
+        )
         return False
 
     def flush(self) -> None:
@@ -280,7 +285,12 @@ class Session:
     def _refuse_deadlock(self) -> None:
         """Over the limit while an answer of this very client is waited for: it could never be read (design §8.2)."""
         if self.awaiting_answer():
-            self.close_soon(CloseReason.INBOUND_OVERFLOW)
+            self._overflowed(
+                CloseReason.INBOUND_OVERFLOW,
+                "client %s has sent %d bytes that wait for handlers, and the answer that one of them waits for cannot "
+                "be read behind them; closing it (max_inbound_bytes)",
+                self._held,
+            )
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -295,6 +305,11 @@ class Session:
         if self.close_reason is None and not self._doomed:
             self._doomed = True
             self._engine.timers.call_soon(self._close_now, reason)
+
+    def _overflowed(self, reason: CloseReason, why: str, *sizes: int) -> None:
+        if self.close_reason is None and not self._doomed:
+            self._engine.logger.info(why, short(self.eio_sid), *sizes)
+            self.close_soon(reason)
 
     def _close_now(self, reason: CloseReason) -> None:
         self.close(reason, flush=False)
