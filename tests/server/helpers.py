@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -166,12 +167,18 @@ async def running(
 
 def _close_clients() -> None:
     """Nothing is awaited here: a cancellation must not take the place of a failed assertion."""
-    while _clients:
-        _clients.pop().stream.socket.close()
+    while _connected.clients:
+        _connected.clients.pop().stream.socket.close()
 
 
-_clients: list[Any] = []
-"""Connected by ``connect``, closed at the end of ``running``."""
+class _Connected(threading.local):
+    """Clients made by ``connect``, closed at the end of ``running``: each thread's loop has its own."""
+
+    def __init__(self) -> None:
+        self.clients: list[Any] = []
+
+
+_connected = _Connected()
 
 
 class Client:
@@ -254,7 +261,7 @@ async def connect(bound: Bound) -> Client:
         client = Client(await trio.open_unix_socket(bound.path))
     else:
         client = Client(await trio.open_tcp_stream(bound.host, bound.port))
-    _clients.append(client)
+    _connected.clients.append(client)
     return client
 
 
