@@ -83,7 +83,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict on the package, its tests, the examples and this file."""
-    install(session, "nox")
+    install(session)
     session.run("mypy")
 
 

@@ -48,7 +48,7 @@ def serve_gevent(port: int) -> None:
 
     monkey.patch_all()
     from gevent import pywsgi
-    from geventwebsocket.handler import WebSocketHandler  # type: ignore[import-untyped]  # the package has no types
+    from geventwebsocket.handler import WebSocketHandler
 
     server = pywsgi.WSGIServer(("127.0.0.1", port), make_app("gevent"), handler_class=WebSocketHandler, log=None)
     server.start()
