@@ -10,6 +10,7 @@ The tasks of the pool live in a host task that is shielded from the cancellation
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -41,6 +42,9 @@ __all__ = ["Runtime"]
 
 THREAD_GRACE = 1.0
 """Seconds that threads get to end after the last disconnect handler; who is stuck is left behind and named."""
+
+LAST_GRACE = 0.5
+"""Seconds for disconnect handlers when there is no time left to wait for their clients' other handlers first."""
 
 _log = logging.getLogger("trioflask_sio")
 
@@ -75,6 +79,10 @@ class Runtime:
         self.timers = Timers(logging.getLogger("trioflask_sio"))
         """The clock of sleeping handlers; it goes on until the last disconnect handler has ended."""
         self.shutdown_timeout: float = own["shutdown_timeout"]
+        self._deadline = math.inf
+        """When the whole stop is over, on the loop's clock."""
+        self._ending: anyio.CancelScope | None = None
+        """What the stop waits for at the moment."""
         self.request_stop: Callable[[], None] | None = None
         """How our own server is told to stop; None where another server owns the process."""
         self.service: Service | None = None
@@ -139,10 +147,17 @@ class Runtime:
         """Host the engine in a task of a foreign server's lifespan."""
         await self.engine.run(task_status=task_status)
 
+    def stop_within(self, seconds: float) -> None:
+        """The server has begun to stop: everything is over in ``seconds``. The earliest end that was named counts."""
+        self._deadline = min(self._deadline, anyio.current_time() + seconds)
+        if self._ending is not None:
+            self._ending.deadline = self._deadline
+
     async def farewell(self) -> None:
         """Close every session and wait for the disconnect handlers, ``shutdown_timeout`` seconds at most."""
         self.background.close()
-        with anyio.move_on_after(self.shutdown_timeout):
+        self.stop_within(self.shutdown_timeout)
+        with anyio.CancelScope(deadline=self._deadline):
             await self.engine.shutdown(timeout=self.shutdown_timeout)
             await self._hub_empty()
 
@@ -150,8 +165,13 @@ class Runtime:
         """Run the disconnect handlers that are left, end the threads; every step has a deadline."""
         self.background.close()
         self.border.drain()
-        with anyio.move_on_after(self.shutdown_timeout):
+        self.stop_within(self.shutdown_timeout)
+        with anyio.CancelScope(deadline=self._deadline) as self._ending:
             await self._hub_empty()
+        if self.hub.sockets:  # no time was left, or a second signal took it
+            self.hub.hurry()
+            with anyio.move_on_after(LAST_GRACE):
+                await self._told_empty()
         self.pool.end_waiting()
         with anyio.move_on_after(THREAD_GRACE):
             await self.pool.stop()
@@ -162,15 +182,19 @@ class Runtime:
     async def _hub_empty(self) -> None:
         """Wait until the last disconnect handler has ended; after the grace the stuck handlers are not waited for."""
         self.border.drain()
-        empty = anyio.Event()
-        self.hub.when_empty(empty.set)
-        if not self.hub.sockets:
-            return
-        with anyio.move_on_after(min(self.options.hub.disconnect_grace, self.shutdown_timeout / 2)):
-            await empty.wait()
+        left = self._deadline - anyio.current_time()
+        with anyio.move_on_after(min(self.options.hub.disconnect_grace, left / 2)):
+            await self._told_empty()
             return
         self.hub.hurry()
-        await empty.wait()
+        await self._told_empty()
+
+    async def _told_empty(self) -> None:
+        """Wait until the hub knows no socket any more."""
+        empty = anyio.Event()
+        self.hub.when_empty(empty.set)
+        if self.hub.sockets:
+            await empty.wait()
 
     def _name_zombies(self) -> None:
         for run in self.pool.stuck():

@@ -21,6 +21,8 @@ from trioflask_sio.server.service import Service
 if TYPE_CHECKING:
     from flask import Flask
 
+    from trioflask_sio.bridge.runtime import Runtime
+
 __all__ = ["run", "serve", "serve_async", "stop"]
 
 _log = logging.getLogger("trioflask_sio")
@@ -97,10 +99,21 @@ async def _serve(
 ) -> None:
     """One serving, from the runtime's birth to its end."""
     runtime = socketio.next_runtime()
-    async with runtime.running(config.shutdown_timeout) as views:
-        runtime.request_stop = signal.request
-        service = Service(runtime.engine, socketio.options.path, views)
-        await serve_service(service, config, stop=signal, task_status=_Told(announce, task_status))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_pass_on, signal, runtime)
+        async with runtime.running(config.shutdown_timeout) as views:
+            runtime.request_stop = signal.request
+            service = Service(runtime.engine, socketio.options.path, views)
+            await serve_service(service, config, stop=signal, task_status=_Told(announce, task_status))
+        nursery.cancel_scope.cancel()
+
+
+async def _pass_on(signal: StopSignal, runtime: Runtime) -> None:
+    """Both parts of a stop, the server's and the runtime's, are over by the one deadline, and at once when asked so."""
+    await signal.wait()
+    runtime.stop_within(runtime.shutdown_timeout)
+    await signal.wait_now()
+    runtime.stop_within(0)
 
 
 class _Told:
