@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from wsproto.extensions import PerMessageDeflate
 
 from tests.server.helpers import masked
 from trioflask_sio.engine.transport import MessageTooBig, PeerGone, TransportFailed
+from trioflask_sio.protocol.limits import INPUT_CHUNK
 from trioflask_sio.server.ws_input import Input
 
 LIMIT = 1_000
@@ -39,7 +41,8 @@ def feed(source: Input, data: bytes, cuts: list[int]) -> list[str | bytes]:
     marks = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in pairwise(marks):
         source.feed(data[start:end])
-        source.decode()
+        while source.pending:
+            source.decode()
         got += source.ready
         source.ready = []
     return got
@@ -74,6 +77,20 @@ def test_the_limit_holds_for_fragments_and_compressed_messages() -> None:
     feed(source, masked(0x02, bytes(600)) + masked(0x80, bytes(600)), [])
     assert isinstance(source.failure, MessageTooBig)
     assert source.close_code == 1009
+
+
+@pytest.mark.parametrize("kind", [masked(0x81, b"text"), masked(0x89, b"ping"), masked(0x00, b"")])
+def test_one_decode_takes_a_chunk_and_no_more(kind: bytes) -> None:
+    """A read holds up to ten thousand tiny frames: whoever reads gives way in between."""
+    source = Input(LIMIT, masked(0x01, b"begun") if kind[0] == 0 else b"", None)
+    source.feed(kind * (2 * INPUT_CHUNK) + masked(0x80 if kind[0] == 0 else 0x81, b"last"))
+    decodes = 0
+    while source.pending:
+        source.decode()
+        decodes += 1
+    assert decodes == 3
+    assert source.ready[-1] in ("last", "begunlast")
+    assert source.failure is None
 
 
 def test_nothing_is_read_after_the_end() -> None:

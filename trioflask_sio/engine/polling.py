@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.lowlevel
 
 from trioflask_sio.engine.reasons import CloseReason
 from trioflask_sio.engine.registry import short
@@ -22,6 +23,7 @@ from trioflask_sio.exceptions import PayloadError
 from trioflask_sio.protocol.eio_machine import Input, poll_input
 from trioflask_sio.protocol.eio_packet import Close, Noop
 from trioflask_sio.protocol.eio_request import BAD_REQUEST, UNKNOWN_SESSION, refusal
+from trioflask_sio.protocol.limits import INPUT_CHUNK
 from trioflask_sio.protocol.outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -189,7 +191,7 @@ class PollingCarrier:
         self._posting = self._reading = True
         try:
             body = await exchange.read_body(self._engine.config.max_http_buffer_size)
-            self._take_body(exchange, body)
+            await self._take_body(exchange, body)
             self._dispatched()
             await session.pause(exchange.wait_gone)
         except BodyTooBig as error:
@@ -210,13 +212,13 @@ class PollingCarrier:
             self._dispatched()
         return self._engine.replies.taken(exchange.request)
 
-    def _take_body(self, exchange: HttpExchange, body: bytes) -> None:
+    async def _take_body(self, exchange: HttpExchange, body: bytes) -> None:
         session = self._session
         if session.closed:
             raise refusal(UNKNOWN_SESSION, "SESSION_CLOSED while its POST was read")
         complete = False
         try:
-            complete = self._take_packets(body, exchange.request.header("content-type") or "")
+            complete = await self._take_packets(body, exchange.request.header("content-type") or "")
         except PayloadError as error:
             self._engine.logger.info("client %s posted a bad payload: %s", short(session.eio_sid), error)
             session.step(Input.POLL_INVALID)
@@ -225,17 +227,24 @@ class PollingCarrier:
         if not complete:
             raise refusal(BAD_REQUEST, "NOT_TAKEN: the session was closed before the end of its POST")
 
-    def _take_packets(self, body: bytes, content_type: str) -> bool:
-        """Hand the packets up; False when some were dropped that no rule drops."""
+    async def _take_packets(self, body: bytes, content_type: str) -> bool:
+        """Hand the packets up, giving way in between; False when some were dropped that no rule drops."""
         session = self._session
         packets = session.revision.from_payload(body, content_type)
-        for packet in packets:
+        for number, packet in enumerate(packets, 1):
             session.take(packet, poll_input(packet, server_pings=session.revision.server_pings))
             if session.close_reason is CloseReason.CLIENT_CLOSE:
                 return True  # what follows a close packet is dropped by rule (spec 3.4.8)
             if session.closed:
                 return session.close_reason in _OUR_WISH and next(packets, None) is None
+            if number % INPUT_CHUNK == 0 and not await self._give_way():
+                return next(packets, None) is None
         return True
+
+    async def _give_way(self) -> bool:
+        """Let others run in the middle of a long body; whether the session is still there afterwards."""
+        await anyio.lowlevel.checkpoint()
+        return self._session.close_reason is None
 
     def _dispatched(self) -> None:
         self._reading = False

@@ -17,12 +17,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.lowlevel
 
 from trioflask_sio.engine.reasons import CloseReason
 from trioflask_sio.engine.registry import short
 from trioflask_sio.engine.transport import MessageTooBig, PeerGone, TransportFailed, WebSocketTransport
 from trioflask_sio.exceptions import PacketError
 from trioflask_sio.protocol.eio_machine import Input, socket_input
+from trioflask_sio.protocol.limits import INPUT_CHUNK
 from trioflask_sio.protocol.outgoing import Outgoing
 
 if TYPE_CHECKING:
@@ -177,8 +179,13 @@ class WebSocketCarrier:
         session, receive = self._session, self._wire.receive
         limit = self._engine.config.max_inbound_bytes
         messages = early
+        taken = 0
         while True:
             for message in messages:
+                taken += 1
+                if taken == INPUT_CHUNK:  # a flood must not keep the loop from other clients
+                    taken = 0
+                    await anyio.lowlevel.checkpoint()
                 if type(message) is str and message[:1] == _MESSAGE:
                     session.deliver(message[1:])
                 else:

@@ -21,6 +21,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "FANOUT_CHUNK",
     "INBOUND_BYTES",
+    "INPUT_CHUNK",
     "MAX_MESSAGE",
     "MAX_QUERY_FIELDS",
     "OUTBOX_BYTES",
@@ -58,6 +59,10 @@ PENDING_EVENTS: Final = 10_000
 
 FANOUT_CHUNK: Final = 128
 """Receivers flushed in one go before the loop may do something else (design §8.4); about 0.5 ms."""
+
+INPUT_CHUNK: Final = 128
+"""Packets or frames of one client taken in one go before the loop may do something else: about 3 ms of small events. A
+body or a read may hold many thousands, and different clients never wait for each other (design §3)."""
 
 WORKER_THREADS: Final = 64
 """Handlers that run at the same time (design §4)."""

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import trio
@@ -95,6 +95,9 @@ class Transport:
         while True:
             if source.pending:
                 source.decode()
+                if source.pending:  # a read can hold thousands of frames: others have their turn in between
+                    with self._as_reader():
+                        await trio.lowlevel.checkpoint()
             if source.answer:
                 await self._answer()
             if source.ready:
@@ -103,20 +106,32 @@ class Transport:
                 return messages
             if source.failure is not None:
                 raise source.failure
-            self._reading = True
+            if not source.pending:
+                await self._read()
+
+    async def _read(self) -> None:
+        """Feed the input with what comes next; its end is input too."""
+        with self._as_reader():
             try:
                 data = await self._stream.receive_some()
             except PeerGone as error:
-                source.end(error)
-                continue
-            finally:
-                self._reading = False
-                if self._ended is not None:
-                    self._ended.set()
-            if data:
-                source.feed(data)
-            else:
-                source.end(PeerGone("the client closed the connection without a close frame", 1006))
+                self._input.end(error)
+                return
+        if data:
+            self._input.feed(data)
+        else:
+            self._input.end(PeerGone("the client closed the connection without a close frame", 1006))
+
+    @contextlib.contextmanager
+    def _as_reader(self) -> Iterator[None]:
+        """Whoever is in here reads; nobody else begins to."""
+        self._reading = True
+        try:
+            yield
+        finally:
+            self._reading = False
+            if self._ended is not None:
+                self._ended.set()
 
     async def _answer(self) -> None:
         """Take the input's answer, and send it if that is possible at once; else it goes with our next frame.

@@ -17,6 +17,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessa
 from wsproto.extensions import PerMessageDeflate
 
 from trioflask_sio.engine.transport import MessageTooBig, PeerGone, TransportFailed
+from trioflask_sio.protocol.limits import INPUT_CHUNK
 from trioflask_sio.protocol.ws_frames import FrameBuffer, FrameError, FrameTooBig, RawFrame
 
 __all__ = ["Input"]
@@ -74,7 +75,7 @@ class Input:
             self.feed(early)
 
     def feed(self, data: bytes) -> None:
-        """What the stream gave; ``decode`` must follow before the next feed."""
+        """What the stream gave; ``decode`` until nothing is ``pending`` before the next feed."""
         self._frames.feed(data)
         self.pending = True
 
@@ -84,7 +85,7 @@ class Input:
             self.failure = failure
 
     def decode(self) -> None:
-        """Make messages, answers and the failure of everything whole that was fed."""
+        """Make messages, answers and the failure of what was fed; ``pending`` stays set when a chunk was not all."""
         self.pending = False
         if self.failure is None:
             try:
@@ -97,11 +98,15 @@ class Input:
     def _decode(self) -> None:
         take = self._frames.next
         ready = self.ready
-        while (item := take()) is not None:
+        for _ in range(INPUT_CHUNK):
+            item = take()
+            if item is None:
+                return
             if not isinstance(item, RawFrame):
                 ready.append(item)
             elif not self._unusual(item.data):
                 return
+        self.pending = True
 
     def _refuse(self, code: int, failure: TransportFailed) -> None:
         self.close_code = code
