@@ -21,6 +21,7 @@ from trioflask_sio.bridge.functions import (
 )
 from trioflask_sio.bridge.namespace import Namespace
 from trioflask_sio.bridge.serving import serve, serve_async
+from trioflask_sio.bridge.test_client import SocketIOTestClient
 from trioflask_sio.exceptions import (
     ClientGone,
     ConfigError,
@@ -46,6 +47,7 @@ __all__ = [
     "NotServing",
     "SocketIO",
     "SocketIOError",
+    "SocketIOTestClient",
     "TimeoutError",
     "UnknownOption",
     "UsageError",

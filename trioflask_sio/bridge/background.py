@@ -39,6 +39,19 @@ class BackgroundTask:
         self._done = Waiter()
         self._started = False
 
+    def begin(self, call: Callable[[], object]) -> None:
+        """Run ``call`` in a daemon thread of its own, hosted by nobody (test clients have no server)."""
+        self._started = True
+        threading.Thread(target=self._run, args=(call,), name=f"background task {self.name}", daemon=True).start()
+
+    def _run(self, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception:
+            _log.exception("The background task %s failed", self.name)
+        finally:
+            self._done.wake()
+
     def join(self, timeout: float | None = None) -> None:
         """Wait until the task has ended.
 

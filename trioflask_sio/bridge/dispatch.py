@@ -74,13 +74,22 @@ class Dispatcher:
         hub: where outcomes go.
         border: the way there.
         context: the contextvars context every event starts from.
+        report: told of exceptions that nobody handled; None logs them.
     """
 
-    def __init__(self, application: Application, hub: Hub, border: Border, context: Context) -> None:
+    def __init__(
+        self,
+        application: Application,
+        hub: Hub,
+        border: Border,
+        context: Context,
+        report: Callable[[Job, BaseException], None] | None = None,
+    ) -> None:
         self._application = application
         self._hub = hub
         self._border = border
         self.context = context
+        self._report = report or _report
 
     def cancels(self, job: Job) -> bool:
         """Whether the departure of its client cancels this job."""
@@ -113,7 +122,7 @@ class Dispatcher:
             raised = error
             outcome = self._failed(job, error)
         self._settle(job, outcome)
-        _close(context, job, raised if isinstance(outcome, _Failure) else None)
+        self._close(context, job, raised if isinstance(outcome, _Failure) else None)
 
     def run_callback(self, fn: Callable[..., object], args: tuple[object, ...]) -> None:
         """Run an acknowledgement's callback that belongs to no client (emitted from a view or a foreign thread)."""
@@ -167,9 +176,9 @@ class Dispatcher:
         finally:
             if not finished:  # cancelled: the exception is the scope's, not ours
                 self._settle_cancelled(job)
-                _close(context, job, None)
+                self._close(context, job, None)
         self._settle(job, outcome)
-        _close(context, job, raised if isinstance(outcome, _Failure) else None)
+        self._close(context, job, raised if isinstance(outcome, _Failure) else None)
 
     # --- the parts ----------------------------------------------------------------------------------------------
 
@@ -184,6 +193,13 @@ class Dispatcher:
         )
         context.push()
         return context
+
+    def _close(self, context: EventContext, job: Job, error: BaseException | None) -> None:
+        """Pop the Flask context; what a teardown function raises is the programmer's mistake."""
+        try:
+            context.pop(error)
+        except Exception as second:
+            self._report(job, second)
 
     def _failed(self, job: Job, error: BaseException) -> object:
         """What an exception comes to: the error handler's result, or the failure itself."""
@@ -208,7 +224,7 @@ class Dispatcher:
             if job.kind is JobKind.CONNECT:
                 self._settle_connect(job, outcome)
             elif isinstance(outcome, _Failure):
-                _report(job, outcome.error)
+                self._report(job, outcome.error)
             elif job.kind is JobKind.EVENT and job.ack_id is not None:
                 self._acknowledge(job, outcome)
         except NotServing:
@@ -216,11 +232,19 @@ class Dispatcher:
 
     def _settle_connect(self, job: Job, outcome: object) -> None:
         if isinstance(outcome, _Failure):
-            self._tell(self._hub.refuse, job.socket, _refusal(job, outcome.error))
+            self._tell(self._hub.refuse, job.socket, self._refusal(job, outcome.error))
         elif outcome is False:
             self._tell(self._hub.refuse, job.socket, {"message": REFUSED})
         else:
             self._tell(self._hub.accept, job.socket)
+
+    def _refusal(self, job: Job, error: BaseException) -> dict[str, Any]:
+        if isinstance(error, ConnectionRefusedError):
+            return dict(error.error_args)
+        if isinstance(error, builtins.ConnectionRefusedError):
+            return dict(ConnectionRefusedError(*error.args).error_args)
+        self._report(job, error)
+        return {"message": REFUSED}
 
     def _settle_cancelled(self, job: Job) -> None:
         """A cancelled connect handler refuses; other cancelled handlers answer nothing."""
@@ -238,7 +262,7 @@ class Dispatcher:
         try:
             outgoing = self._hub.encode_ack(job.socket, job.ack_id, args)
         except Exception as error:  # TypeError and ValueError; whatever else a json module of the user's raises
-            _report(job, error)
+            self._report(job, error)
             return
         self._tell(self._hub.send_ack, job.socket, outgoing, size=outgoing.size)
 
@@ -310,15 +334,6 @@ def _visible_args(job: Job, connection: Connection) -> tuple[object, ...]:
     return (job.event, *job.args) if _caught(job) else job.args
 
 
-def _refusal(job: Job, error: BaseException) -> dict[str, Any]:
-    if isinstance(error, ConnectionRefusedError):
-        return dict(error.error_args)
-    if isinstance(error, builtins.ConnectionRefusedError):
-        return dict(ConnectionRefusedError(*error.args).error_args)
-    _report(job, error)
-    return {"message": REFUSED}
-
-
 def _report(job: Job, error: BaseException) -> None:
     """A programmer's mistake prints its traceback, a cancellation nothing, a refusal outside connect one line."""
     socket = job.socket
@@ -341,14 +356,6 @@ def _report(job: Job, error: BaseException) -> None:
             _name(job.handler.fn if job.handler is not None else job.callback),
             exc_info=error,
         )
-
-
-def _close(context: EventContext, job: Job, error: BaseException | None) -> None:
-    """Pop the Flask context; what a teardown function raises is the programmer's mistake."""
-    try:
-        context.pop(error)
-    except (Exception, HandlerCancelled, SystemExit) as second:
-        _report(job, second)
 
 
 def _name(fn: Callable[..., object] | None) -> str:

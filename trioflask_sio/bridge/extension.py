@@ -16,17 +16,20 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from trioflask_sio._types import Room
 from trioflask_sio.bridge import functions
 from trioflask_sio.bridge.context import Connection
+from trioflask_sio.bridge.local import local_runtime
 from trioflask_sio.bridge.middleware import SioMiddleware, install
 from trioflask_sio.bridge.namespace import Namespace
 from trioflask_sio.bridge.operations import CALL_TIMEOUT, Operations, as_args, as_rooms, as_sids
 from trioflask_sio.bridge.options import Options, warn_user
 from trioflask_sio.bridge.portal import BorderState
 from trioflask_sio.bridge.runtime import Runtime
+from trioflask_sio.bridge.test_client import SocketIOTestClient
 from trioflask_sio.exceptions import UsageError
 from trioflask_sio.hub.handlers import HandlerOptions, HandlerTable
 
 if TYPE_CHECKING:
     from flask import Flask
+    from flask.testing import FlaskClient
 
     from trioflask_sio.bridge.background import BackgroundTask
     from trioflask_sio.hub.jobs import Job
@@ -92,7 +95,7 @@ class SocketIO:
         Raises:
             UsageError: called while serving.
         """
-        if self._runtime is not None and self._runtime.serving:
+        if self._runtime is not None and self._runtime.serving and not self._runtime.local:
             raise UsageError("init_app() while the server runs: call it before serve().")
         if options:
             self.options = Options({**self.options.given, **options}, said=self.options.given)
@@ -131,6 +134,19 @@ class SocketIO:
                     self._runtime = Runtime(self.options, self.handlers, self, copy_context())
         return self._runtime
 
+    def local_runtime(self) -> Runtime:
+        """The serving of the test clients, in the caller's thread.
+
+        Raises:
+            UsageError: a server runs.
+        """
+        if self._runtime is not None and self._runtime.local:
+            return self._runtime
+        if self._runtime is not None and self._runtime.border.state is BorderState.RUNNING:
+            raise UsageError("A test client needs no server, and cannot be made while one runs.")
+        self._runtime = local_runtime(self.options, self.handlers, self, copy_context())
+        return self._runtime
+
     def _renew(self) -> None:
         """The next serving has other options; background tasks that wait for the start wait for that one."""
         old, self._runtime = self._runtime, None
@@ -145,6 +161,8 @@ class SocketIO:
         """
         if self.app is None:
             raise UsageError("This SocketIO has no Flask application: call socketio.init_app(app) before it is served.")
+        if self._runtime is not None and self._runtime.local:
+            self._runtime = None  # a test client's
         if self._runtime is not None and self._runtime.border.state is BorderState.RUNNING:
             raise UsageError("This SocketIO is being served already: one SocketIO is served once at a time.")
         if self._runtime is not None and self._runtime.border.state is BorderState.CLOSED:
@@ -360,7 +378,7 @@ class SocketIO:
         rooms = as_rooms(room if to is None else to)
         if not rooms:
             raise ValueError("Cannot use call() to broadcast.")
-        if not self.options.hub.async_handlers:
+        if not self.runtime.hub.config.async_handlers:
             raise UsageError("Cannot use call() when async_handlers is False.")
         return self.operations.call(
             event, as_args(args, "call"), namespace=namespace or "/", rooms=rooms, timeout=timeout
@@ -419,6 +437,18 @@ class SocketIO:
         from trioflask_sio.bridge.serving import stop
 
         stop(self)
+
+    def test_client(
+        self,
+        app: Flask,
+        namespace: str | None = None,
+        query_string: str | None = None,
+        headers: Any = None,
+        auth: Any = None,
+        flask_test_client: FlaskClient | None = None,
+    ) -> SocketIOTestClient:
+        """A client for tests, in this process and thread, without a server; see :class:`SocketIOTestClient`."""
+        return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
 
     async def __call__(
         self,

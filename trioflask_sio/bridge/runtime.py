@@ -59,6 +59,9 @@ class Runtime:
         context: the contextvars context that events start from.
     """
 
+    local = False
+    """Whether it serves test clients in their own thread (``local.LocalRuntime``)."""
+
     def __init__(self, options: Options, handlers: HandlerTable, application: Application, context: Context) -> None:
         own = options.own
         self.options = options
