@@ -1,7 +1,8 @@
 """The functions that handlers use: they know the client from Flask's request (spec 1.10).
 
 Each finds the server through ``current_app`` and the client through ``request``. Outside a Socket.IO handler they say
-so and name the context-free method of the ``SocketIO`` object.
+so and name the form that works there: the method of the ``SocketIO`` object where it has one, else the same function
+with ``sid`` and ``namespace``, which needs no more than an application context.
 """
 
 from __future__ import annotations
@@ -38,7 +39,18 @@ __all__ = [
     "send",
 ]
 
-_UNSET: Any = object()
+
+class _Unset:
+    """Not given: None has a meaning of its own."""
+
+    def __repr__(self) -> str:  # help() shows it as the default
+        return "<that of the event>"
+
+
+_UNSET: Any = _Unset()
+
+_METHODS = ("emit", "send", "call", "close_room")
+"""Functions that ``SocketIO`` has as methods too, which need no context at all."""
 
 
 def emit(
@@ -254,7 +266,7 @@ def _server(name: str) -> SocketIO:
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # a LocalProxy, unknown to its stub
     except RuntimeError as error:
         raise UsageError(
-            f"{name}() works inside a Socket.IO handler; elsewhere use socketio.{name}(…) of the SocketIO object."
+            f"{name}() was called outside of a Socket.IO handler: {_elsewhere(name, app=False)}"
         ) from error
     extension = app.extensions.get("socketio")
     if extension is None:
@@ -277,9 +289,23 @@ def _of_request(attribute: str, name: str) -> str:
     if not isinstance(value, str):
         raise UsageError(
             f"{name}() takes its {attribute} from the event that is being handled, and none is: "
-            f"name it, or use socketio.{name}(…) of the SocketIO object."
+            f"{_elsewhere(name, app=True)}"
         )
     return value
+
+
+def _elsewhere(name: str, *, app: bool) -> str:
+    """What to write outside of a handler.
+
+    Args:
+        name: the function.
+        app: there is an application context.
+    """
+    if name in _METHODS:
+        return f"use socketio.{name}(…) of the SocketIO object."
+    room = "room, " if name in ("join_room", "leave_room") else ""
+    form = f"{name}({room}sid=…, namespace=…)"
+    return f"name both, {form}." if app else f"write `with app.app_context(): {form}`."
 
 
 def _or(to: object, room: object) -> object:

@@ -1,0 +1,72 @@
+"""What the library says when it is used wrongly: every way out that a message names exists and works."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import trioflask_sio
+from tests.bridge.kit import in_thread, make, serving
+from trioflask_sio import SocketIO, UsageError
+
+pytestmark = pytest.mark.anyio
+
+ACTS: dict[str, Callable[..., Any]] = {
+    name: getattr(trioflask_sio, name)
+    for name in ("emit", "send", "call", "close_room", "join_room", "leave_room", "rooms", "disconnect")
+}
+ROOMED = ("join_room", "leave_room", "close_room", "emit", "send", "call")
+
+
+def misuse(name: str) -> str:
+    """What the function says here, called as in a handler."""
+    with pytest.raises(UsageError) as caught:
+        ACTS[name](*(("x",) if name in ROOMED else ()))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_outside_of_a_handler_the_form_that_works_is_named(name: str) -> None:
+    socketio = make()
+    assert socketio.app is not None
+    outside = misuse(name)
+    with socketio.app.app_context():
+        in_context = misuse(name)
+    for said in (outside, in_context):
+        if hasattr(SocketIO, name):
+            method = "emit" if name == "send" else name  # it is an emit
+            assert f"use socketio.{method}(…)" in said
+        else:
+            assert "socketio." not in said
+            assert "sid=…, namespace=…)" in said
+    assert ("app.app_context()" in outside) is not hasattr(SocketIO, name)
+    assert "app_context" not in in_context
+
+
+async def test_the_form_with_sid_and_namespace_needs_no_handler() -> None:
+    socketio = make()
+    app = socketio.app
+    assert app is not None
+    async with serving(socketio) as net:
+        peer = await net.peer()
+        sid = peer.sid()
+
+        def from_outside() -> tuple[list[Any], list[Any]]:
+            with app.app_context():
+                trioflask_sio.join_room("chess", sid=sid, namespace="/")
+                joined = trioflask_sio.rooms(sid=sid, namespace="/")
+                trioflask_sio.leave_room("chess", sid=sid, namespace="/")
+                left = trioflask_sio.rooms(sid=sid, namespace="/")
+                trioflask_sio.disconnect(sid=sid, namespace="/")
+                return joined, left
+
+        joined, left = await in_thread(from_outside)
+        assert (sorted(joined), left) == (sorted([sid, "chess"]), [sid])
+        await peer.put_out()
+
+
+def test_the_default_of_namespace_can_be_read_in_help() -> None:
+    assert "namespace: 'str | None' = <that of the event>" in str(inspect.signature(trioflask_sio.emit))
