@@ -141,7 +141,7 @@ async def test_each_kind_is_loud_once(caplog: pytest.LogCaptureFixture) -> None:
             await s.client.http("GET", {**POLL, "sid": "a-secret-id-of-20-chr"})
     levels = [record.levelno for record in caplog.records]
     assert levels == [logging.ERROR] * 3 + [logging.INFO] * 6
-    assert "allow_eio3" in caplog.text
+    assert "EIO='3' is a client of Socket.IO 1.x or 2.x" in caplog.text
     assert "192.0.2.1" in caplog.text
     assert "a-secret-id" not in caplog.text
 

@@ -151,14 +151,14 @@ def check_opening(method: str, transport: str, *, is_upgrade: bool) -> None:
 def negotiate(query: Mapping[str, str], transport: str) -> Handshake:
     """Revision, binary support and JSONP of a first request.
 
-    Only the literal ``4`` is a version (spec 3.3.1); the refusal's context names the option for ``3``.
+    Only the literal ``4`` is a version (spec 3.3.1); for ``3`` the refusal's context says which clients will do.
 
     Raises:
         RequestRefused: code 5, another version; code 3, a JSONP index that is no number.
     """
     version = query.get("EIO")
     if version != "4":
-        hint = "; clients of that generation need the option allow_eio3" if version == "3" else ""
+        hint = _OLD_CLIENT if version == "3" else ""
         shown = "missing" if version is None else repr(version[:_SHOWN])
         raise refusal(BAD_VERSION, f"UNSUPPORTED_VERSION: EIO={shown}{hint}")
     b64 = query.get("b64", "") not in _FALSE
@@ -183,6 +183,11 @@ def parse_handshake(
     check_opening(method, transport, is_upgrade=is_upgrade)
     return negotiate(query, transport)
 
+
+_OLD_CLIENT: Final = (
+    " is a client of Socket.IO 1.x or 2.x; this version serves clients that speak protocol 5: "
+    "socket.io-client 3.x or 4.x, python-socketio 5.x"
+)
 
 _FALSE: Final = frozenset(("", "0", "false"))
 
