@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import tracemalloc
 from collections.abc import Sequence
 
@@ -101,8 +102,9 @@ def measure() -> tuple[float, float]:
 
 def test_an_idle_websocket_client_costs_few_bytes() -> None:
     ours, everything = measure()
-    assert ours < 3500, f"{ours:.0f} bytes of the engine per idle client"
-    assert everything < 8000, f"{everything:.0f} bytes per idle client, its trio task included"
+    most, most_of_all = (3500, 8000) if sys.version_info >= (3, 11) else (5000, 11_000)  # before 3.11 frames are objects
+    assert ours < most, f"{ours:.0f} bytes of the engine per idle client"
+    assert everything < most_of_all, f"{everything:.0f} bytes per idle client, its trio task included"
 
 
 def test_an_idle_websocket_client_is_one_task() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import ssl
@@ -56,7 +57,7 @@ def test_possible_values() -> None:
 
 
 def test_the_table_in_the_docstring_names_every_option_and_its_default() -> None:
-    rows = re.findall(r"^    (\w+) +``(\S+)`` ", ServeConfig.__doc__ or "", re.MULTILINE)
+    rows = re.findall(r"^(\w+) +``(\S+)`` ", inspect.getdoc(ServeConfig) or "", re.MULTILINE)
     defaults = ServeConfig()
     told = {name: eval(default, {}) for name, default in rows}
     assert told == {name: getattr(defaults, name) for name in ServeConfig.option_names()}
