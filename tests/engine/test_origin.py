@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.engine.kit import POLL, SOCKET, Recorder, body, refused, stage
+from trioflask_sio.engine.admission import ORIGINS_SAID
 from trioflask_sio.engine.origin import own_origins
 from trioflask_sio.engine.transport import HttpRequest, HttpResponse
 from trioflask_sio.testing.wires import make_request
@@ -91,6 +92,23 @@ async def test_a_refusal_names_origin_own_origin_and_option(caplog: pytest.LogCa
     for part in ("'http://evil.example'", "http://test.example or https://page.example", "cors_allowed_origins", "403"):
         assert part in line
     assert caplog.records[0].levelno == logging.ERROR
+
+
+async def test_each_foreign_origin_is_said_loudly_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with stage() as s:
+        for _ in range(2):
+            for origin in ("http://evil.example", "http://forgotten.example"):
+                await s.client.http("GET", POLL, b"", [("origin", origin)])
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2 + [logging.INFO] * 2
+    assert ["(said once," in record.getMessage() for record in caplog.records] == [True, True, False, False]
+
+
+async def test_invented_origins_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with stage() as s:
+        for number in range(ORIGINS_SAID + 20):
+            await s.client.http("GET", POLL, b"", [("origin", f"http://{number}.example")])
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == ORIGINS_SAID
 
 
 async def test_control_characters_are_a_bad_request() -> None:

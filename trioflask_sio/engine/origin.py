@@ -19,9 +19,12 @@ from trioflask_sio.engine.config import EngineConfig, takes_request
 from trioflask_sio.engine.transport import HttpRequest
 from trioflask_sio.protocol.eio_request import BAD_REQUEST, FORBIDDEN, refusal
 
-__all__ = ["OriginPolicy", "own_origins"]
+__all__ = ["FOREIGN_ORIGIN", "SHOWN", "OriginPolicy", "own_origins"]
 
-_SHOWN = 200
+FOREIGN_ORIGIN = "INVALID_ORIGIN"
+"""The kind of these refusals, in front of their context."""
+
+SHOWN = 200
 """Characters of a foreign header that a log line repeats."""
 
 
@@ -73,7 +76,7 @@ class OriginPolicy:
         if origin is None or self._off:
             return
         if any(char < " " or char == "\x7f" for char in origin):
-            raise refusal(BAD_REQUEST, "INVALID_ORIGIN: it contains control characters")
+            raise refusal(BAD_REQUEST, f"{FOREIGN_ORIGIN}: it contains control characters")
         if not self._allows(origin, request):
             raise refusal(FORBIDDEN, self._explain(origin, request))
 
@@ -118,12 +121,12 @@ class OriginPolicy:
         try:
             return bool(check(origin, request) if self._pass_request else check(origin))
         except Exception:
-            self._logger.exception("cors_allowed_origins failed for origin %r; the request is refused", origin[:_SHOWN])
+            self._logger.exception("cors_allowed_origins failed for origin %r; the request is refused", origin[:SHOWN])
             return False
 
     def _explain(self, origin: str, request: HttpRequest) -> str:
-        shown = origin[:_SHOWN]
+        shown = origin[:SHOWN]
         own = " or ".join(own_origins(request)) or "unknown (no Host header)"
         if self._check is not None:
-            return f"INVALID_ORIGIN: {shown!r} was refused by the callable cors_allowed_origins; own origin: {own}"
-        return f"INVALID_ORIGIN: {shown!r} is not {own}; to allow it add it to cors_allowed_origins"
+            return f"{FOREIGN_ORIGIN}: {shown!r} was refused by the callable cors_allowed_origins; own origin: {own}"
+        return f"{FOREIGN_ORIGIN}: {shown!r} is not {own}; to allow it add it to cors_allowed_origins"
