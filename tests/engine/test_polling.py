@@ -334,7 +334,7 @@ async def test_a_listener_that_fails_ends_its_session_only(caplog: pytest.LogCap
         good, bad = await s.open_polling(), await s.open_polling()
         assert refused(await s.post(bad, "4bad\x1e4lost")) == BAD
         assert body(await s.post(good, "4good")) == "ok"
-        assert listener.reasons == [CloseReason.TRANSPORT_ERROR]
+        assert listener.reasons == [CloseReason.SERVER_ERROR]
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 

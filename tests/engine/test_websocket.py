@@ -386,7 +386,7 @@ async def test_a_client_that_breaks_the_websocket_protocol_is_a_transport_error(
     async with stage() as s:
         socket = await s.open_socket()
         socket.break_protocol()
-        assert await socket.wait_closed() == (1011, "transport error")
+        assert await socket.wait_closed() == (1002, "transport error")
         assert s.listener.reasons == [CloseReason.TRANSPORT_ERROR]
     assert "a reserved bit is set" in caplog.text
     assert not any(record.exc_info for record in caplog.records)
@@ -409,3 +409,12 @@ async def test_a_websocket_that_opens_into_a_stopping_engine_is_closed() -> None
         socket.on_accept = lambda: setattr(s.engine, "accepting", False)
         assert await socket.wait_closed() == (1001, "server shutting down")
         assert s.listener.opened == []
+
+
+async def test_a_listener_that_fails_is_not_the_clients_fault() -> None:
+    async with stage() as s:
+        socket = await s.open_socket()
+        s.listener.on_message = lambda session, data: 1 // 0
+        socket.send("4x")
+        assert await socket.wait_closed() == (1011, "server error")
+        assert s.listener.reasons == [CloseReason.SERVER_ERROR]

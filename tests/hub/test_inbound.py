@@ -278,7 +278,7 @@ def test_our_own_failure_closes_and_is_logged_with_its_traceback(caplog: pytest.
     house.handlers.add_class("/c", resolve)
     session, _ = house.join("/c")
     session.receive('2/c,["e"]')
-    assert session.close_reason is CloseReason.TRANSPORT_ERROR
+    assert session.close_reason is CloseReason.SERVER_ERROR
     (line,) = caplog.records
     assert line.exc_info is not None
 

@@ -278,12 +278,7 @@ class Engine:
         """The first poll after a close without a poll fetches what was left (spec 3.5.6); all else is unknown."""
         session = self._farewells.get(sid)
         if session is None or exchange.request.method != "GET" or not isinstance(session.carrier, PollingCarrier):
-            hint = (
-                ""
-                if self.sessions
-                else " (this server has none: restarted, or several processes without sticky routing)"
-            )
-            raise refusal(UNKNOWN_SESSION, f"UNKNOWN_SID: {short(sid)!r}{hint}")
+            raise refusal(UNKNOWN_SESSION, f"UNKNOWN_SID: {short(sid)!r}")
         self.fetch_farewell(sid)
         session.carrier.drop_probe()
         return session.carrier.reply(exchange), None
@@ -411,7 +406,7 @@ class Engine:
     def session_failed(self, session: Session) -> None:
         """Call in an except block: the layer above (or a transport) raised. The session ends, the engine lives."""
         self.logger.exception("handling client %s failed; its session is closed", short(session.eio_sid))
-        session.close(CloseReason.TRANSPORT_ERROR, flush=False)
+        session.close(CloseReason.SERVER_ERROR, flush=False)
 
     def hold_farewell(self, session: Session) -> None:
         """Keep a closed session's last packets for its next poll, for ``close_timeout`` seconds (spec 3.5.6)."""

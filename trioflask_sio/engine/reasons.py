@@ -1,7 +1,8 @@
 """Why a session ended: one value, chosen once, seen in three ways.
 
 ``app`` is the one of five strings that handlers see (spec 2.9); ``detail`` is the finer string for log and metrics;
-``ws_code`` is the WebSocket close code the server sends where it closes (spec 3.6, 3.13.3).
+``ws_code`` is the WebSocket close code the server sends where it closes (spec 3.6, 3.13.3): 1002 says that the client
+broke the rules, 1011 that the server failed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ class CloseReason(enum.Enum):
 
     CLIENT_CLOSE = ("client disconnect", "client close packet", 1000)
     TRANSPORT_CLOSE = ("transport close", "transport close", 1000)
-    TRANSPORT_ERROR = ("transport error", "transport error", 1011)
+    TRANSPORT_ERROR = ("transport error", "transport error", 1002)
+    SERVER_ERROR = ("transport error", "server error", 1011)
     PING_TIMEOUT = ("ping timeout", "ping timeout", 1000)
     PARSE_ERROR = ("transport error", "parse error", 1000)
     PROTOCOL_ERROR = ("transport error", "forced close", 1000)

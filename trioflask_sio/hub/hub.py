@@ -121,7 +121,7 @@ class Hub:
         except Exception:
             # Not the client's doing: a resolver of a class-based namespace, an executor, or we.
             self._logger.exception("a message of session %s could not be handled; closing it", session.eio_sid[:6])
-            session.close(CloseReason.TRANSPORT_ERROR)
+            session.close(CloseReason.SERVER_ERROR)
 
     def session_closed(self, session: SessionPort, reason: CloseReason) -> None:
         """The connection has ended, and with it its membership of every namespace (spec 2.8.2)."""
