@@ -146,6 +146,17 @@ async def test_each_kind_is_loud_once(caplog: pytest.LogCaptureFixture) -> None:
     assert "a-secret-id" not in caplog.text
 
 
+@pytest.mark.parametrize("has_others", [False, True])
+async def test_an_unknown_session_hints_at_other_processes(has_others: bool, caplog: pytest.LogCaptureFixture) -> None:
+    async with stage() as s:
+        if has_others:  # as one of two worker processes has
+            await s.open_polling()
+        await s.client.http("GET", {**POLL, "sid": "from-the-other-one"})
+    [record] = caplog.records
+    assert "another worker process" in record.getMessage()
+    assert "sticky sessions" in record.getMessage()
+
+
 async def test_a_refusal_is_reported_to_the_hook(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[tuple[str, int, str]] = []
 

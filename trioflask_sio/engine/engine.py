@@ -62,6 +62,12 @@ HELD_GOODBYES: Final = 1.0
 """Seconds a stopping engine waits for polls that fetch held goodbyes. A living client polls again within milliseconds;
 one that has vanished shall not hold up the stop."""
 
+ELSEWHERE: Final = (
+    " (it has ended, or was opened elsewhere: before a restart, or in another worker process. "
+    "Several processes? Use one, or sticky sessions)"
+)
+"""Why a session may be unknown. That this process has others proves nothing: every worker process has its own."""
+
 
 def _new_sid() -> str:
     """Twenty url-safe characters that nobody can guess (spec 3.3.5)."""
@@ -278,7 +284,7 @@ class Engine:
         """The first poll after a close without a poll fetches what was left (spec 3.5.6); all else is unknown."""
         session = self._farewells.get(sid)
         if session is None or exchange.request.method != "GET" or not isinstance(session.carrier, PollingCarrier):
-            raise refusal(UNKNOWN_SESSION, f"UNKNOWN_SID: {short(sid)!r}")
+            raise refusal(UNKNOWN_SESSION, f"UNKNOWN_SID: {short(sid)!r}{ELSEWHERE}")
         self.fetch_farewell(sid)
         session.carrier.drop_probe()
         return session.carrier.reply(exchange), None
@@ -313,7 +319,7 @@ class Engine:
         name = check_transport(query, self.config.enabled)
         session = self.sessions.get(query["sid"])
         if session is None:
-            raise refusal(UNKNOWN_SESSION, f"UNKNOWN_SID: {short(query['sid'])!r}")
+            raise refusal(UNKNOWN_SESSION, f"UNKNOWN_SID: {short(query['sid'])!r}{ELSEWHERE}")
         if not self.config.allow_upgrades:
             raise refusal(BAD_REQUEST, "UPGRADES_OFF: allow_upgrades is False")
         # An upgrade request for polling is accepted and closed, as a second WebSocket is (spec 3.7.3).
