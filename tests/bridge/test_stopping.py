@@ -102,3 +102,36 @@ async def test_a_second_signal_is_passed_on_to_the_handlers(anyio_backend: str) 
 
     assert await timed(stop) < 5
     gate.set()
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+@pytest.mark.parametrize(("signals", "timeout"), [(1, 0.3), (2, LONG)])
+async def test_a_stuck_view_is_left_behind_by_the_deadline_and_named(
+    anyio_backend: str, signals: int, timeout: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    socketio = make()
+    gate, begun = Flag(), Flag()
+    assert socketio.app is not None
+
+    @socketio.app.route("/stuck")
+    def stuck() -> str:
+        begun.set()
+        gate.wait()
+        return "too late"
+
+    signal = StopSignal()
+
+    async def stop() -> None:
+        async with trio.open_nursery() as nursery:
+            config = ServeConfig(port=0, shutdown_timeout=timeout)
+            bound: Any = await nursery.start(_serve, socketio, config, signal, lambda bound: None)
+            client = await trio.open_tcp_stream("127.0.0.1", bound[0].port)
+            await client.send_all(b"GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n")
+            await begun.seen()
+            for _ in range(signals):
+                signal.request()
+        await client.aclose()
+
+    assert await timed(stop) < 3
+    gate.set()
+    assert "left behind: [GET /stuck]" in caplog.text

@@ -44,7 +44,8 @@ THREAD_GRACE = 1.0
 """Seconds that threads get to end after the last disconnect handler; who is stuck is left behind and named."""
 
 LAST_GRACE = 0.5
-"""Seconds for disconnect handlers when there is no time left to wait for their clients' other handlers first."""
+"""Seconds for disconnect handlers when there is no time left to wait for their clients' other handlers first, and for
+views to end when there is none left to wait for them."""
 
 _log = logging.getLogger("trioflask_sio")
 
@@ -128,6 +129,8 @@ class Runtime:
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self._wind_down()
+                        left = self._deadline - anyio.current_time()
+                    views.stop_grace = max(LAST_GRACE, min(views.stop_grace, left))
                     ended.set()
         finally:
             self.border.unbind()

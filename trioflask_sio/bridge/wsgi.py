@@ -76,6 +76,8 @@ class WsgiApplication:
         self._context = contextvars.Context()
         self._pool: ViewThreads | None = None
         self._requests: set[_Request] = set()
+        self._at_work: dict[ViewCall, None] = {}
+        """Whose view is in a thread now; a request's task may be gone before that."""
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Host the threads until cancelled; then end the views and the threads.
@@ -97,15 +99,23 @@ class WsgiApplication:
             self._pool = None
 
     async def _stop(self, pool: ViewThreads) -> None:
-        running = list(self._requests)
-        for request in running:
+        for request in list(self._requests):
             request.leave()
             request.wake()
         pool.close()
         with anyio.move_on_after(self.stop_grace, shield=True) as grace:
             await pool.ended()
         if grace.cancelled_caught:
-            _log.warning("%d thread(s) with views that do not end are left behind: %s", pool.count, running)
+            stuck = list(self._at_work)
+            _log.warning("%d thread(s) with views that do not end are left behind: %s", pool.count, stuck)
+
+    def _work(self, call: ViewCall) -> None:
+        """One view, in its thread."""
+        self._at_work[call] = None
+        try:
+            call.run()
+        finally:
+            del self._at_work[call]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request.
@@ -129,7 +139,7 @@ class WsgiApplication:
         request.call = ViewCall(self.wsgi_app, environ, request)
         self._requests.add(request)
         try:
-            self._pool.submit(partial(self._context.copy().run, request.call.run))
+            self._pool.submit(partial(self._context.copy().run, self._work, request.call))
             await request.serve(receive, send)
         except OSError:  # what ASGI servers raise from send() to a client that has left
             _log.debug("The client of %r left while its response was being sent", request)
