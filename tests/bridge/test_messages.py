@@ -10,7 +10,7 @@ import pytest
 
 import trioflask_sio
 from tests.bridge.kit import in_thread, make, serving
-from trioflask_sio import SocketIO, UsageError
+from trioflask_sio import Namespace, SocketIO, UsageError
 
 pytestmark = pytest.mark.anyio
 
@@ -70,3 +70,24 @@ async def test_the_form_with_sid_and_namespace_needs_no_handler() -> None:
 
 def test_the_default_of_namespace_can_be_read_in_help() -> None:
     assert "namespace: 'str | None' = <that of the event>" in str(inspect.signature(trioflask_sio.emit))
+
+
+# --- registering --------------------------------------------------------------------------------------------------
+
+
+def test_on_without_parentheses_is_refused() -> None:
+    socketio = make()
+
+    def greet() -> None: ...
+
+    with pytest.raises(TypeError, match=r"write @socketio\.on\('greet'\) or @socketio\.event\."):
+        socketio.on(greet)  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(TypeError, match=r"write @socketio\.on_error\(\)\."):
+        socketio.on_error(greet)  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_class_instead_of_its_instance() -> None:
+    class Chess(Namespace): ...
+
+    with pytest.raises(ValueError, match=r"Not a namespace instance: write on_namespace\(Chess\('/x'\)\)"):
+        make().on_namespace(Chess)  # type: ignore[arg-type]  # the mistake

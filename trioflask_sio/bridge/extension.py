@@ -203,7 +203,11 @@ class SocketIO:
 
         Returns:
             A decorator that returns the function unchanged, so that decorators stack.
+
+        Raises:
+            TypeError: used without parentheses.
         """
+        _needs_call(message, "on")
         options = HandlerOptions(cancel_on_disconnect=cancel_on_disconnect)
 
         def register(handler: F) -> F:
@@ -238,8 +242,10 @@ class SocketIO:
         """Decorator: handle the exceptions of the handlers of one namespace; its result replaces theirs.
 
         Raises:
+            TypeError: used without parentheses.
             ValueError: what is decorated cannot be called.
         """
+        _needs_call(namespace, "on_error")
 
         def register(handler: ErrorHandler) -> ErrorHandler:
             if not callable(handler):
@@ -270,7 +276,8 @@ class SocketIO:
             ValueError: anything else (a class instead of an instance, most often).
         """
         if not isinstance(namespace_handler, Namespace):
-            raise ValueError("Not a namespace instance.")  # noqa: TRY004 - Flask-SocketIO's type
+            name = getattr(namespace_handler, "__name__", "Namespace")
+            raise ValueError(f"Not a namespace instance: write on_namespace({name}('/x')).")  # noqa: TRY004 - its type
         namespace_handler.namespace = _namespace_name(namespace_handler.namespace)
         namespace_handler.attach(self)
         self.namespace_handlers.append(namespace_handler)
@@ -460,6 +467,14 @@ class SocketIO:
         from trioflask_sio.bridge.asgi_entry import asgi
 
         await asgi(self, scope, receive, send)
+
+
+def _needs_call(argument: object, decorator: str) -> None:
+    """Refuse ``@socketio.on`` without parentheses: the function would be taken for the name, and never be called."""
+    if callable(argument):
+        form = "on_error()" if decorator == "on_error" else f"on({getattr(argument, '__name__', 'name')!r})"
+        also = "" if decorator == "on_error" else " or @socketio.event"
+        raise TypeError(f"@socketio.{decorator} needs its parentheses: write @socketio.{form}{also}.")
 
 
 def _namespace_name(namespace: str | None) -> str:
