@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from tests.bridge.kit import Flag, errors, make, serving, until
 from trioflask_sio import SocketIO, call, emit
 from trioflask_sio.bridge.portal import Border, current_backend
+from trioflask_sio.bridge.seats import Seats
 from trioflask_sio.bridge.waiting import CANCELLED, Scope, Waiter
 from trioflask_sio.bridge.workers import Crew
 
@@ -259,3 +262,29 @@ def test_a_scope_that_has_ended_wakes_who_enters_late() -> None:
     scope.enter(late)
     assert early.value is late.value is CANCELLED
     assert not left.woken
+
+
+async def test_a_task_that_has_run_a_lane_stays_for_the_next_one() -> None:
+    started: list[str] = []
+    seen: list[tuple[str, object]] = []
+
+    async with anyio.create_task_group() as tasks:
+
+        async def carry_out(work: str) -> None:
+            seen.append((work, anyio.get_current_task().id))
+            await anyio.lowlevel.checkpoint()
+
+        def start(fn: Callable[[str], Awaitable[None]], work: str) -> None:
+            started.append(work)
+            tasks.start_soon(fn, work)
+
+        seats = Seats(carry_out, start)
+        seats.put("first")
+        seats.put("beside it")
+        await anyio.wait_all_tasks_blocked()
+        seats.put("second")
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    assert started == ["first", "beside it"]
+    assert [work for work, _ in seen] == ["first", "beside it", "second"]
+    assert seen[2][1] in {task for _, task in seen[:2]}

@@ -23,6 +23,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from trioflask_sio.bridge.runs import Run
+from trioflask_sio.bridge.seats import Seats
 from trioflask_sio.bridge.waiting import Scope
 from trioflask_sio.bridge.workers import Crew
 from trioflask_sio.hub.jobs import Job
@@ -94,6 +95,7 @@ class Pool:
         self._scopes_lock = threading.Lock()
         self._tasks: TaskGroup | None = None
         self._context = Context()
+        self._seats: Seats[Lane] = Seats(self._lane_task, self._start)
         self._shields: dict[anyio.CancelScope, None] = {}
         """Around asynchronous handlers that their client's departure does not cancel: the stop does."""
 
@@ -223,9 +225,9 @@ class Pool:
 
     def _hand_to_task(self, lane: Lane) -> None:
         if self.border.on_loop():
-            self._start(self._lane_task, lane)
+            self._seats.put(lane)
         else:
-            self.border.post(self._start, self._lane_task, lane)
+            self.border.post(self._seats.put, lane)
 
     def _start(self, fn: Callable[..., object], *args: object) -> None:
         if self._tasks is not None:
@@ -301,6 +303,7 @@ class Pool:
 
     def _forget_tasks(self) -> None:
         self._tasks = None
+        self._seats.clear()
 
     def end_waiting(self) -> None:
         """The server stops: end what waits although its client's departure did not."""
