@@ -6,8 +6,8 @@ Starting a task for each burst of a client costs more than the burst's handlers 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 import anyio
 
@@ -37,8 +37,8 @@ class Seats(Generic[W]):
 
     def __init__(
         self,
-        carry_out: Callable[[W], Awaitable[None]],
-        start: Callable[[Callable[[W], Awaitable[None]], W], None],
+        carry_out: Callable[[W], Coroutine[Any, Any, None]],
+        start: Callable[[Callable[[W], Coroutine[Any, Any, None]], W], None],
     ) -> None:
         self._carry_out = carry_out
         self._start = start
