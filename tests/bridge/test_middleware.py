@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from types import ModuleType
 
 import pytest
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.test import Client
 
+from trioflask_sio import SocketIO
 from trioflask_sio.bridge.middleware import SioMiddleware, install
 
 
@@ -31,8 +34,10 @@ def test_plain_wsgi_is_told_how_to_start(app: Flask, caplog: pytest.LogCaptureFi
     reply = client.get("/socket.io/?EIO=4&transport=polling")
     assert reply.status_code == 500
     assert reply.content_type == "text/plain; charset=utf-8"
-    assert 'python -c "import trioflask_sio, some.chat; trioflask_sio.serve(some.chat.sio)"' in reply.text
-    assert "hypercorn -k trio some.chat:sio" in reply.text
+    for command in (
+        "python -m trioflask_sio serve", "hypercorn -k trio", "uvicorn", "gunicorn --worker-class asgi -w 1",
+    ):  # fmt: skip
+        assert f"  {command} some.chat:sio\n" in reply.text
     assert client.post("/socket.io/?EIO=4&sid=x").status_code == 500
     assert [record.getMessage() for record in caplog.records] == [reply.text]  # once, however often clients try
 
@@ -78,6 +83,29 @@ def test_a_script_is_named_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hypercorn -k trio chat:socketio" in install(Flask("__main__")).instructions()
     del main.__file__  # an interactive session
     assert "hypercorn -k trio your_module:socketio" in install(Flask("__main__")).instructions()
+
+
+def test_the_commands_name_the_variable_of_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("site_chat")
+    monkeypatch.setitem(sys.modules, "site_chat", module)
+    module.app = app = Flask("site_chat")  # type: ignore[attr-defined]  # a module made here
+    module.realtime = SocketIO(app)  # type: ignore[attr-defined]  # a module made here
+    assert "uvicorn site_chat:realtime\n" in app.test_client().get("/socket.io/").text
+
+
+def test_the_object_itself_under_a_wsgi_server(caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(SocketIO(Flask("some.chat")))
+    for path in ("/", "/socket.io/?EIO=4&transport=polling"):
+        reply = client.get(path)
+        assert reply.status_code == 500
+        assert "python -m trioflask_sio serve some.chat:socketio" in reply.text
+    assert [record.exc_info for record in caplog.records] == [None], "said once, and no traceback per request"
+    assert "init_app" in Client(SocketIO()).get("/").text
+
+
+def test_servers_still_see_an_asgi_application() -> None:
+    socketio = SocketIO(Flask("some.chat"))
+    assert inspect.iscoroutinefunction(getattr(socketio, "__call__"))  # noqa: B004, B009  # as uvicorn and hypercorn ask
 
 
 def test_repr(app: Flask) -> None:

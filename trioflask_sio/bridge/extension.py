@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from trioflask_sio._types import Room
 from trioflask_sio.bridge import functions
+from trioflask_sio.bridge.asgi_entry import Receive, Send, asgi
 from trioflask_sio.bridge.context import Connection
+from trioflask_sio.bridge.facade import ServerFacade
 from trioflask_sio.bridge.local import local_runtime
-from trioflask_sio.bridge.middleware import SioMiddleware, install
+from trioflask_sio.bridge.middleware import SioMiddleware, install, refuse_wsgi
 from trioflask_sio.bridge.namespace import Namespace
 from trioflask_sio.bridge.operations import CALL_TIMEOUT, Operations, as_args, as_rooms, as_sids
 from trioflask_sio.bridge.options import Options, warn_user
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
     from trioflask_sio.bridge.background import BackgroundTask
+    from trioflask_sio.hub.client import Client
     from trioflask_sio.hub.jobs import Job
 
 __all__ = ["DisconnectReason", "SocketIO"]
@@ -67,6 +70,8 @@ class SocketIO:
     """
 
     reason = DisconnectReason
+    wsgi_server = None
+    """Flask-SocketIO's gevent server object; there is none here."""
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self.app: Flask | None = None
@@ -79,7 +84,11 @@ class SocketIO:
         self.manage_session: bool = self.options.own["manage_session"]
         self._runtime: Runtime | None = None
         self._making = threading.Lock()
+        self.server = ServerFacade(self)
+        """What python-socketio's ``Server`` offers beyond these methods."""
         self.operations = Operations(lambda: self.runtime, self.options.own["emit_grace"])
+        # Servers tell ASGI from WSGI by whether this attribute is a coroutine function; the call itself takes both.
+        self.__dict__["__call__"] = self._asgi
         if app is not None:
             self.init_app(app)
 
@@ -177,13 +186,18 @@ class SocketIO:
 
     def connection(self, job: Job) -> Connection:
         """The Flask side of the job's client, made at its first event."""
-        client = job.socket.client
-        connection = client.upper
-        if not isinstance(connection, Connection):
-            if self.app is None:
-                raise UsageError("No Flask application: call socketio.init_app(app).")
-            connection = client.upper = Connection(self.app, client.session.request, logger=_log)
-        return connection
+        return self.connection_of(job.socket.client)
+
+    def connection_of(self, client: Client) -> Connection:
+        """The Flask side of a client."""
+        if isinstance(client.upper, Connection):
+            return client.upper
+        if self.app is None:
+            raise UsageError("No Flask application: call socketio.init_app(app).")
+        with self._making:  # two threads may be first at once, and one connection has one environ
+            if not isinstance(client.upper, Connection):
+                client.upper = Connection(self.app, client.session.request, logger=_log)
+            return client.upper
 
     # --- registering --------------------------------------------------------------------------------------------
 
@@ -275,8 +289,9 @@ class SocketIO:
         Raises:
             ValueError: anything else (a class instead of an instance, most often).
         """
-        if not isinstance(namespace_handler, Namespace):
-            name = getattr(namespace_handler, "__name__", "Namespace")
+        given: object = namespace_handler
+        if not isinstance(given, Namespace):
+            name = getattr(given, "__name__", "Namespace")
             raise ValueError(f"Not a namespace instance: write on_namespace({name}('/x')).")  # noqa: TRY004 - its type
         namespace_handler.namespace = _namespace_name(namespace_handler.namespace)
         namespace_handler.attach(self)
@@ -457,16 +472,17 @@ class SocketIO:
         """A client for tests, in this process and thread, without a server; see :class:`SocketIOTestClient`."""
         return SocketIOTestClient(app, self, namespace, query_string, headers, auth, flask_test_client)
 
-    async def __call__(
-        self,
-        scope: Any,
-        receive: Callable[[], Awaitable[Any]],
-        send: Callable[[Any], Awaitable[None]],
-    ) -> None:
-        """The ASGI application for other servers; it needs the server's lifespan events."""
-        from trioflask_sio.bridge.asgi_entry import asgi
-
+    async def _asgi(self, scope: Any, receive: Receive, send: Send) -> None:
         await asgi(self, scope, receive, send)
+
+    def __call__(self, scope: Any, receive: Callable[..., Any], send: Send | None = None) -> Any:
+        """The ASGI application for other servers; it needs the server's lifespan events.
+
+        A WSGI server calls it with two arguments: it is answered 500 with the ways to start the application.
+        """
+        if send is None:
+            return refuse_wsgi(self.app, self.sockio_mw, receive)
+        return self._asgi(scope, receive, send)
 
 
 def _needs_call(argument: object, decorator: str) -> None:
