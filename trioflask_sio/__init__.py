@@ -7,6 +7,7 @@ The rooms, lowest first; a room imports lower ones and itself, nothing else:
 other → ``bridge`` (threads and Flask) → this package's root → ``testing`` (shipped for users).
 """
 
+from trioflask_sio import aio
 from trioflask_sio.bridge.extension import SocketIO
 from trioflask_sio.bridge.functions import (
     call,
@@ -51,6 +52,7 @@ __all__ = [
     "TimeoutError",
     "UnknownOption",
     "UsageError",
+    "aio",
     "call",
     "check_cancelled",
     "close_room",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
@@ -35,6 +36,10 @@ _SEND_PIECE: Final = 65_536
 _NO_BODY: Final = frozenset((204, 304))
 
 Headers = Sequence[tuple[bytes, bytes]]
+
+
+_REASONS: Final = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+"""What people read behind the number, in curl and in logs; clients ignore it."""
 
 
 class RequestEnded(Exception):
@@ -221,7 +226,7 @@ class HttpConnection:
             self.close_soon = True
             lines = [line for line in lines if line[0].lower() != b"connection"]
             lines.append((b"connection", b"close"))
-        out = self._h11.send(h11.Response(status_code=status, headers=lines)) or b""
+        out = self._h11.send(h11.Response(status_code=status, headers=lines, reason=_REASONS.get(status, b""))) or b""
         self._status = status
         return out
 
@@ -263,7 +268,9 @@ class HttpConnection:
         if self.request is None:  # nothing was understood: h11 does not know what it answers
             lines = [*self.site.common_headers(), *headers, (b"content-length", b"%d" % len(body))]
             lines.append((b"connection", b"close"))
-            out = self._h11.send(h11.Response(status_code=status, headers=lines)) or b""
+            out = (
+                self._h11.send(h11.Response(status_code=status, headers=lines, reason=_REASONS.get(status, b""))) or b""
+            )
             out += (self._h11.send(h11.Data(data=body)) or b"") + (self._h11.send(h11.EndOfMessage()) or b"")
             await self._send(out)
         else:
