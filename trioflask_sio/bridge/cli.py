@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -53,7 +54,12 @@ def _serve(app: Any, host: str, port: int, **options: Any) -> None:
     try:
         serve(app, host=host, port=port, **options)
     except (SocketIOError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(_in_options(str(error))) from error
+
+
+def _in_options(message: str) -> str:
+    """A sentence written for ``serve(port=…)``, with the names that the command line has."""
+    return re.sub(r"\bport=(\d+)", r"--port \1", message)
 
 
 def _load(target: str) -> Any:

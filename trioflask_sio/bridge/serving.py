@@ -14,7 +14,7 @@ from trioflask_sio.bridge.options import check_serve_options
 from trioflask_sio.exceptions import UsageError
 from trioflask_sio.server.blocking import refuse_monkey_patched, run_blocking
 from trioflask_sio.server.config import ServeConfig
-from trioflask_sio.server.listener import Bound
+from trioflask_sio.server.listener import Bound, ListenError
 from trioflask_sio.server.serve import StopSignal, one_error, serve_service
 from trioflask_sio.server.service import Service
 
@@ -55,7 +55,10 @@ def serve(app: Flask | SocketIO, host: str | None = "127.0.0.1", port: int = 500
     async def main(signal: StopSignal) -> None:
         await _serve(socketio, config, signal, _announce)
 
-    run_blocking(main)
+    try:
+        run_blocking(main)
+    except ListenError as error:
+        raise error.with_traceback(None) from None  # the sentence says it all; our frames would bury it
 
 
 async def serve_async(

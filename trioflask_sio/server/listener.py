@@ -158,7 +158,7 @@ def _listen_tcp(family: int, address: tuple[Any, ...], backlog: int, tls: bool) 
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise _explain(error, address[0], address[1]) from error
+        raise _explain(error, address[0], address[1]) from None  # it holds the errno
     try:
         sock.setblocking(False)
         if os.name == "posix":  # elsewhere this option lets two servers share one port
@@ -169,7 +169,7 @@ def _listen_tcp(family: int, address: tuple[Any, ...], backlog: int, tls: bool) 
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise _explain(error, address[0], address[1]) from error
+        raise _explain(error, address[0], address[1]) from None  # it holds the errno
     host, port = sock.getsockname()[:2]
     return Listener(sock, Bound(host, port, tls))
 
