@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import trio
+from flask import Flask
 
 from trioflask_sio.bridge.extension import SocketIO
 from trioflask_sio.bridge.options import check_serve_options
@@ -19,8 +20,6 @@ from trioflask_sio.server.serve import StopSignal, one_error, serve_service
 from trioflask_sio.server.service import Service
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from trioflask_sio.bridge.runtime import Runtime
 
 __all__ = ["run", "serve", "serve_async", "stop"]
@@ -155,6 +154,9 @@ def _resolve(app: Flask | SocketIO) -> SocketIO:
     found = extensions.get("socketio") if isinstance(extensions, dict) else None
     if isinstance(found, SocketIO):
         return found
+    given: object = app  # callers without a type checker give what they like
+    if not isinstance(given, Flask):
+        raise UsageError(f"expected a Flask application or its SocketIO object, not {given!r}.")
     raise UsageError(
         f"{app!r} has no SocketIO. Add these two lines where the application is made:\n"
         "    from trioflask_sio import SocketIO\n"
