@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from trioflask_sio._types import Room, Sid
@@ -12,6 +13,7 @@ from trioflask_sio.hub.handlers import Handler
 
 if TYPE_CHECKING:
     from trioflask_sio.bridge.extension import SocketIO
+    from trioflask_sio.bridge.facade import ServerFacade
 
 __all__ = ["Namespace"]
 
@@ -44,6 +46,11 @@ class Namespace:
                 f"{type(self).__name__} is not registered: call socketio.on_namespace({type(self).__name__}(…)) first."
             )
         return self._socketio
+
+    @property
+    def server(self) -> ServerFacade:
+        """``socketio.server``. Raises as ``socketio`` does."""
+        return self.socketio.server
 
     def resolve(self, event: str) -> Handler | None:
         """The handler of an event: the method ``on_<event>``, its signature read once."""
@@ -136,6 +143,18 @@ class Namespace:
     def disconnect(self, sid: Sid, namespace: str | None = None) -> None:
         """Put a client out of this namespace."""
         self.socketio.operations.disconnect(sid, namespace or self.namespace)
+
+    def get_session(self, sid: Sid, namespace: str | None = None) -> dict[str, Any]:
+        """The dictionary kept for a client; see ``ServerFacade.get_session``. Raises KeyError for an unknown one."""
+        return self.server.get_session(sid, namespace or self.namespace)
+
+    def save_session(self, sid: Sid, session: dict[str, Any], namespace: str | None = None) -> None:
+        """Replace a client's dictionary."""
+        self.server.save_session(sid, session, namespace or self.namespace)
+
+    def session(self, sid: Sid, namespace: str | None = None) -> AbstractContextManager[dict[str, Any]]:
+        """A client's dictionary for a ``with`` block."""
+        return self.server.session(sid, namespace or self.namespace)
 
     def is_asyncio_based(self) -> bool:
         """False: handlers of both kinds may stand side by side."""

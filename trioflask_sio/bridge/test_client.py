@@ -47,6 +47,7 @@ class _Session:
 
     def __init__(self, eio_sid: str, deliver: Callable[[Outgoing], None]) -> None:
         self.eio_sid = eio_sid
+        self.transport = "websocket"
         self.request: Any = None
         self.closed = False
         self.upper: object | None = None
@@ -119,6 +120,7 @@ class SocketIOTestClient:
         self._session = _Session(self.eio_sid, self._receive)
         self._runtime = cast("LocalRuntime", socketio.local_runtime())
         self._port = cast("SessionPort", self._session)
+        self._runtime.engine.sessions[self.eio_sid] = self._session
         SocketIOTestClient.clients[self.eio_sid] = self
         self._runtime.border.call(self._runtime.hub.session_opened, self._port)
         self.connect(namespace, query_string, headers, auth)

@@ -28,7 +28,18 @@ class Client:
         remembered: how many left namespaces are told from never joined ones.
     """
 
-    __slots__ = ("_assembler", "_json", "_left", "_limits", "_remembered", "session", "size", "sockets", "upper")
+    __slots__ = (
+        "_assembler",
+        "_json",
+        "_left",
+        "_limits",
+        "_remembered",
+        "session",
+        "size",
+        "sockets",
+        "upper",
+        "user_sessions",
+    )
 
     def __init__(self, session: SessionPort, limits: Limits, json: JsonCodec, remembered: int) -> None:
         self.session = session
@@ -36,6 +47,8 @@ class Client:
         """The sockets that are connecting or connected, by namespace."""
         self.upper: object | None = None
         """Slot of the layer above: one record per connection."""
+        self.user_sessions: dict[str, dict[str, object]] | None = None
+        """The application's dictionaries, one per namespace (spec 2.12); the layer above makes them when asked."""
         self.size = 0
         """Bytes of the packet that ``feed`` returned last, attachments included."""
         self._left: dict[str, None] = {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import TypeAlias
@@ -164,6 +164,12 @@ class HandlerTable:
         handler = Handler.make(fn, event, namespace, options=options)
         self._functions.setdefault(namespace, {})[event] = handler
         return handler
+
+    def __iter__(self) -> Iterator[tuple[object, HandlerFunction, str]]:
+        """The registered functions: event, function, namespace (spec 1.1.3)."""
+        for namespace, functions in tuple(self._functions.items()):
+            for event, handler in tuple(functions.items()):
+                yield event, handler.fn, namespace
 
     def add_class(self, namespace: str, resolve: Resolver) -> None:
         """Register a class-based namespace by the function that finds its handler for an event's name."""
