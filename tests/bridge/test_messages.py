@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import trioflask_sio
-from tests.bridge.kit import in_thread, make, serving
+from tests.bridge.kit import errors, in_thread, make, serving
 from trioflask_sio import Namespace, SocketIO, UsageError
 
 pytestmark = pytest.mark.anyio
@@ -91,3 +91,55 @@ def test_a_class_instead_of_its_instance() -> None:
 
     with pytest.raises(ValueError, match=r"Not a namespace instance: write on_namespace\(Chess\('/x'\)\)"):
         make().on_namespace(Chess)  # type: ignore[arg-type]  # the mistake
+
+
+# --- handling -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_wrong_number_of_arguments_says_what_was_sent(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    socketio = make()
+    if kind == "sync":
+        socketio.on_event("say", lambda: None)
+    else:
+
+        @socketio.on("say")
+        async def say() -> None: ...
+
+    def broken(text: str) -> None:
+        len(5)  # type: ignore[arg-type]  # another TypeError, in the function itself
+
+    socketio.on_event("broken", broken)
+    socketio.on_event("alive", lambda: "alive")
+    async with serving(socketio) as net:
+        peer = await net.peer()
+        peer.emit("say", "a", "b")
+        peer.emit("say", "a")
+        peer.emit("broken", "a")
+        assert await peer.ask("alive") == ["alive"]
+    said = [record.getMessage() for record in errors(caplog)]
+    assert said[0].endswith("The client sent 2 arguments with 'say'.")
+    assert said[1].endswith("The client sent 1 argument with 'say'.")
+    assert said[2].endswith("in namespace /, function " + broken.__qualname__)
+
+
+async def test_what_cannot_be_sent_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    socketio = make()
+    socketio.on_event("ask", lambda: {1})
+    socketio.on_event("nan", lambda: float("nan"))
+    socketio.on_event("done", lambda: "done")
+    async with serving(socketio) as net:
+        peer = await net.peer()
+        with pytest.raises(TypeError, match=r"event 'news' cannot be sent: .*set") as caught:
+            await in_thread(socketio.emit, "news", {1})
+        assert caught.value.__suppress_context__
+        with pytest.raises(ValueError, match=r"event 'news' cannot be sent: "):
+            await in_thread(socketio.emit, "news", float("inf"))
+        with pytest.raises(TypeError, match=r"event 'quiz' cannot be sent: .*set"):
+            await in_thread(lambda: socketio.call("quiz", {1}, to=peer.sid()))
+        peer.start_ask("ask")
+        peer.start_ask("nan")
+        assert await peer.ask("done") == ["done"]
+    reasons = [str(record.exc_info[1]) for record in errors(caplog) if record.exc_info]
+    named = [reason.partition(" cannot be sent")[0] for reason in reasons]
+    assert named == ["the answer to 'ask'", "the answer to 'nan'"]

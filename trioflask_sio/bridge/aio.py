@@ -24,6 +24,7 @@ from trioflask_sio.bridge.operations import (
     nested_run,
     spare,
     unpack,
+    unsendable,
 )
 from trioflask_sio.bridge.runs import current_run
 from trioflask_sio.exceptions import ClientGone, TimeoutError, UsageError
@@ -88,9 +89,12 @@ async def call(
     runtime = _runtime("call")
     rooms = as_rooms(to) or (functions._sid("call"),)
     mailbox = _Mailbox()
-    emission = runtime.hub.encode(
-        functions._namespace(namespace, "call"), event, as_args(args, "call"), callback=mailbox, rooms=rooms
-    )
+    try:
+        emission = runtime.hub.encode(
+            functions._namespace(namespace, "call"), event, as_args(args, "call"), callback=mailbox, rooms=rooms
+        )
+    except (TypeError, ValueError) as error:
+        raise unsendable(f"event {event!r}", error) from None
     runtime.border.drain()
     runtime.hub.emit(emission)
     runtime.hub.flush()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio.to_thread
 
 from trioflask_sio.bridge.coroutines import drive
+from trioflask_sio.bridge.operations import unsendable
 from trioflask_sio.bridge.runs import Run, enter
 from trioflask_sio.exceptions import ConnectionRefusedError, HandlerCancelled, NotServing
 from trioflask_sio.hub.jobs import Job, JobKind
@@ -262,7 +263,7 @@ class Dispatcher:
         try:
             outgoing = self._hub.encode_ack(job.socket, job.ack_id, args)
         except Exception as error:  # TypeError and ValueError; whatever else a json module of the user's raises
-            self._report(job, error)
+            self._report(job, unsendable(f"the answer to {job.event!r}", error))
             return
         self._tell(self._hub.send_ack, job.socket, outgoing, size=outgoing.size)
 
@@ -349,13 +350,25 @@ def _report(job: Job, error: BaseException) -> None:
         )
     else:
         _log.error(
-            "The handler of %r failed for client %s in %s (%s)",
+            "The handler of %r failed for client %s in namespace %s, function %s%s",
             job.event,
             socket.sid,
             socket.namespace,
             _name(job.handler.fn if job.handler is not None else job.callback),
+            _sent(job, error),
             exc_info=error,
         )
+
+
+def _sent(job: Job, error: BaseException) -> str:
+    """What the client sent, where the function could not be called with it: its traceback shows only our own call."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if type(error) is not TypeError or trace is None or trace.tb_frame.f_code is not _invoke.__code__:
+        return ""
+    count = len(job.args)
+    return f"\nThe client sent {count} argument{'' if count == 1 else 's'} with {job.event!r}."
 
 
 def _name(fn: Callable[..., object] | None) -> str:

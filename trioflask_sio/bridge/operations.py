@@ -35,6 +35,7 @@ __all__ = [
     "nested_run",
     "spare",
     "unpack",
+    "unsendable",
 ]
 
 CALL_TIMEOUT = 60.0
@@ -104,15 +105,18 @@ class Operations:
         runtime = self._runtime()
         run = current_run()
         sender = run.socket if run is not None else None
-        emission = runtime.hub.encode(
-            namespace,
-            event,
-            args,
-            callback=callback,
-            rooms=rooms,
-            skip=skip,
-            sender=sender.sid if sender is not None else None,
-        )
+        try:
+            emission = runtime.hub.encode(
+                namespace,
+                event,
+                args,
+                callback=callback,
+                rooms=rooms,
+                skip=skip,
+                sender=sender.sid if sender is not None else None,
+            )
+        except (TypeError, ValueError) as error:
+            raise unsendable(f"event {event!r}", error) from None
         border = runtime.border
         if border.state is BorderState.UNBOUND:
             return  # nobody is connected yet
@@ -159,7 +163,10 @@ class Operations:
         """
         runtime = self._waiting_runtime("call")
         answer = Answer()
-        emission = runtime.hub.encode(namespace, event, args, callback=answer, rooms=rooms)
+        try:
+            emission = runtime.hub.encode(namespace, event, args, callback=answer, rooms=rooms)
+        except (TypeError, ValueError) as error:
+            raise unsendable(f"event {event!r}", error) from None
         run = current_run()
         try:
             arm = partial(_ask, runtime, answer, emission, timeout)
@@ -409,3 +416,10 @@ def as_sids(skip: object) -> tuple[Sid, ...]:
     if isinstance(skip, Iterable):
         return tuple(skip)
     raise TypeError(f"skip_sid must be a sid or several, not {skip!r}")
+
+
+def unsendable(what: str, error: Exception) -> Exception:
+    """The error of a value that cannot be serialised, naming what it was for; of the same type, for who catches it."""
+    if type(error) not in (TypeError, ValueError):
+        return error  # a json module's own: it may hold more than a text
+    return type(error)(f"{what} cannot be sent: {error}").with_traceback(error.__traceback__)
