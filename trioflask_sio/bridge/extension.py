@@ -80,7 +80,7 @@ class SocketIO:
         self.default_exception_handler: Callable[[Any], object] | None = None
         self.namespace_handlers: list[Namespace] = []
         self.sockio_mw: SioMiddleware | None = None
-        self.options = Options(options)
+        self.options = Options(options, app=lambda: self.app)
         self.manage_session: bool = self.options.own["manage_session"]
         self._runtime: Runtime | None = None
         self._making = threading.Lock()
@@ -107,7 +107,8 @@ class SocketIO:
         if self._runtime is not None and self._runtime.serving and not self._runtime.local:
             raise UsageError("init_app() while the server runs: call it before serve().")
         if options:
-            self.options = Options({**self.options.given, **options}, said=self.options.given)
+            given = self.options.given
+            self.options = Options({**given, **options}, said=given, app=lambda: self.app)
             if "manage_session" in options:
                 self.manage_session = self.options.own["manage_session"]
             self.operations.emit_grace = self.options.own["emit_grace"]

@@ -11,15 +11,19 @@ from __future__ import annotations
 import difflib
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trioflask_sio.bridge.json_option import json_codec
 from trioflask_sio.engine.config import EngineConfig
 from trioflask_sio.exceptions import ConfigError, UnknownOption
 from trioflask_sio.hub.config import HubConfig
 from trioflask_sio.protocol.limits import WORKER_THREADS
 from trioflask_sio.server.config import ServeConfig
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 __all__ = ["OWN_OPTIONS", "Options", "check_serve_options", "warn_user"]
 
@@ -69,14 +73,21 @@ class Options:
     Args:
         given: names and values.
         said: what was given before; nothing of it is warned of again.
+        app: called for the application when an option works with it.
 
     Raises:
         UnknownOption: a name that nobody knows; the message suggests one.
         ConfigError: a value that cannot be, or an option that belongs to ``serve()``.
     """
 
-    def __init__(self, given: Mapping[str, Any], said: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        given: Mapping[str, Any],
+        said: Mapping[str, Any] | None = None,
+        app: Callable[[], Flask | None] = lambda: None,
+    ) -> None:
         values = {name: value for name, value in given.items() if _is_ours(name, value, said or {})}
+        values["json"] = json_codec(values.get("json"), app)
         self.own: dict[str, Any] = {name: values.get(name, default) for name, default in OWN_OPTIONS.items()}
         self.engine = EngineConfig(**{name: values[name] for name in ENGINE_OPTIONS if name in values})
         self.hub = HubConfig(**{name: values[name] for name in HUB_OPTIONS if name in values})
