@@ -14,7 +14,12 @@ from trioflask_sio.bridge.options import check_serve_options
 
 @pytest.mark.parametrize(
     ("name", "suggestion"),
-    [("ping_intervall", "ping_interval"), ("worker_thread", "worker_threads"), ("cors_allowed_origin", "cors_allowed")],
+    [
+        ("ping_intervall", "ping_interval"),
+        ("worker_thread", "worker_threads"),
+        ("monitor_client", "monitor_clients"),
+        ("cors_allowed_origin", "cors_allowed"),
+    ],
 )
 def test_an_unknown_name_suggests_the_right_one(name: str, suggestion: str) -> None:
     with pytest.raises(UnknownOption, match=f"{name}.*{suggestion}"):

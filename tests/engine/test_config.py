@@ -39,6 +39,7 @@ def test_transports_in_any_form(given: Any, enabled: tuple[str, ...]) -> None:
     [
         ({"ping_interval": 0}, "ping_interval"),
         ({"ping_interval": "25"}, "'25'"),
+        ({"ping_interval": (5, 2)}, "not (interval, grace) (5, 2): add the grace to ping_timeout"),
         ({"ping_timeout": float("inf")}, "ping_timeout"),
         ({"ping_timeout": float("nan")}, "ping_timeout"),
         ({"ping_timeout": True}, "ping_timeout"),

@@ -51,7 +51,6 @@ MEANINGLESS: Mapping[str, str] = {
     "binary": "binary data is found by itself; delete the option",
     "allow_unsafe_werkzeug": "Werkzeug's server is not used; delete the option",
     "engineio_options": "give the options to SocketIO itself",
-    "monitor_client": "write monitor_clients",
 }
 """Names that other servers document and that have no meaning here."""
 

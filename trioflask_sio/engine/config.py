@@ -87,6 +87,12 @@ class EngineConfig:
     """``transports`` as a tuple without repetitions."""
 
     def __post_init__(self) -> None:
+        interval: object = self.ping_interval
+        if isinstance(interval, (tuple, list)):
+            raise ConfigError(
+                f"ping_interval is one number of seconds here, not (interval, grace) {interval!r}: "
+                "add the grace to ping_timeout, which is what a client is given to answer"
+            )
         for name in ("ping_interval", "ping_timeout", "upgrade_timeout", "close_timeout", "goodbye_timeout"):
             _seconds(name, getattr(self, name))
         if self.connect_timeout is not None:
