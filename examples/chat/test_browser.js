@@ -85,6 +85,19 @@ async function visit(context, url) {
   const wide = await ada.evaluate(() => document.documentElement.scrollWidth);
   assert.ok(wide <= 360, `the page is ${wide} px wide on a phone`);
   assert.ok(await ada.locator("#text").isVisible());
+
+  await ada.setViewportSize({ width: 390, height: 800 }); // many messages push neither people nor input off a phone
+  for (let n = 0; n < 20; n += 1) {
+    await ada.fill("#text", `line ${n}`);
+    await ada.press("#text", "Enter");
+  }
+  await until("twenty lines are there", async () => (await ada.locator("#messages li").count()) >= 20);
+  const boxes = await Promise.all(["header", "aside", "#messages", "footer"].map((it) => ada.locator(it).first().boundingBox()));
+  const edges = boxes.flatMap((box) => [box.y, box.y + box.height]);
+  assert.deepEqual(edges, [...edges].sort((a, b) => a - b), `header, people, messages, input from top to bottom: ${edges}`);
+  assert.ok(boxes[1].height > 20, `the people have ${boxes[1].height} px`);
+  assert.ok(boxes[2].height > 400, `the messages have ${boxes[2].height} px`);
+  assert.ok(edges.at(-1) <= 800, `the input ends at ${edges.at(-1)} px`);
 }
 
 async function main() {
