@@ -125,7 +125,7 @@ def say(text: Any) -> bool:
     if not text or room_name is None:
         return False
     with lock:
-        message = {"id": next(numbers), "name": session["name"], "text": text, "at": time.time()}
+        message = {"id": next(numbers), "sid": sid(), "name": session["name"], "text": text, "at": time.time()}
         rooms[room_name].messages.append(message)
         emit("message", message, to=room_name)
     return True

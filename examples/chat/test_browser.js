@@ -48,6 +48,30 @@ const shows = (tab, selector, expected) =>
     return JSON.stringify(seen) === JSON.stringify(expected) || seen;
   });
 
+async function visitWithoutClient(context, url) {
+  const tab = await context.newPage();
+  const failures = [];
+  tab.on("pageerror", (error) => failures.push(String(error)));
+  await tab.route("**/client.js", (route) => route.abort());
+  await tab.goto(url);
+  await tab.fill("#name", "Ada");
+  await tab.press("#name", "Enter");
+  assert.match(await tab.locator("#refusal").innerText(), /CHAT_CLIENT_JS/); // visible, or it would be empty
+  assert.ok(await tab.locator("#door button").isDisabled());
+  assert.deepEqual(failures, []);
+  await tab.close();
+}
+
+async function visitWhileAway(context, url) {
+  const tab = await enter(context, url, "Ada", "away");
+  await context.setOffline(true);
+  await tab.evaluate(() => socket.io.engine.close());
+  await shows(tab, "#state", ["server away, trying again …"]);
+  await context.setOffline(false);
+  await tab.waitForSelector("#state[data-state=online]");
+  await tab.close();
+}
+
 async function visit(context, url) {
   const ada = await enter(context, url, "Ada", "browser");
   await ada.fill("#text", "first");
@@ -86,6 +110,21 @@ async function visit(context, url) {
   assert.ok(wide <= 360, `the page is ${wide} px wide on a phone`);
   assert.ok(await ada.locator("#text").isVisible());
 
+  const namesake = await enter(context, url, "Ada", "browser"); // the same name is not the same person
+  await namesake.fill("#text", "me too");
+  await namesake.press("#text", "Enter");
+  await shows(namesake, "#messages li.mine p", ["me too"]);
+  await until("the other Ada reads it", async () => (await lines(ada, "#messages p")).includes("me too"));
+  assert.ok(!(await lines(ada, "#messages li.mine p")).includes("me too"));
+  await namesake.close();
+
+  await ada.fill("#other-room", "a room with the longest name..");
+  await ada.press("#other-room", "Enter");
+  await shows(ada, "#room", ["a room with the longest name.."]);
+  const field = await ada.locator("#other-room").boundingBox();
+  assert.ok(field.width >= 100, `the field for another room has ${field.width} px beside a long name`);
+  assert.ok(field.x + field.width <= 360, "and it is on the screen");
+
   await ada.setViewportSize({ width: 390, height: 800 }); // many messages push neither people nor input off a phone
   for (let n = 0; n < 20; n += 1) {
     await ada.fill("#text", `line ${n}`);
@@ -106,6 +145,8 @@ async function main() {
   context.setDefaultTimeout(PATIENCE);
   try {
     await visit(context, url);
+    await visitWithoutClient(context, url);
+    await visitWhileAway(context, url);
   } finally {
     await context.close();
   }
