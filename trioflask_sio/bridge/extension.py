@@ -60,7 +60,10 @@ class SocketIO:
 
     Args:
         app: the Flask application; None to give it to :meth:`init_app` later.
-        **options: see the options table of the documentation; times are seconds, sizes bytes.
+        **options: all are in ``docs/options.md`` with default, unit and meaning; times are seconds, sizes bytes. Those
+            met most: ``cors_allowed_origins`` (None: the own origin only), ``ping_interval`` (25.0), ``ping_timeout``
+            (20.0), ``max_http_buffer_size`` (1,000,000), ``async_handlers`` (True), ``manage_session`` (True),
+            ``worker_threads`` (64), ``path`` (``"socket.io"``).
 
     Raises:
         UnknownOption: there is no such option; the message suggests one.
