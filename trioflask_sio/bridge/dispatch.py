@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from trioflask_sio.hub.handlers import Handler
     from trioflask_sio.hub.hub import Hub
 
-__all__ = ["Application", "Dispatcher"]
+__all__ = ["Application", "Dispatcher", "call_by_trial"]
 
 _log = logging.getLogger("trioflask_sio")
 
@@ -299,15 +299,15 @@ def _invoke(handler: Handler | None, job: Job) -> Any:
         return job.callback(*job.args)
     assert handler is not None
     if job.kind is JobKind.CONNECT:
-        return _call_by_trial(handler, handler.connect_args(job.args[0] if job.args else None))
+        return call_by_trial(handler, handler.connect_args(job.args[0] if job.args else None))
     if job.kind is JobKind.DISCONNECT:
-        return _call_by_trial(handler, handler.disconnect_args(str(job.args[0])))
+        return call_by_trial(handler, handler.disconnect_args(str(job.args[0])))
     if handler.catch_all:
         return handler.fn(job.event, *job.args)
     return handler.fn(*job.args)
 
 
-def _call_by_trial(handler: Handler, args: tuple[object, ...]) -> Any:
+def call_by_trial(handler: Handler, args: tuple[object, ...]) -> Any:
     """Call; where a wrapper without ``wraps`` could not bind what it passed on, call once more without arguments."""
     try:
         return handler.fn(*args)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flask import request
+
 from trioflask_sio._types import Room, Sid
+from trioflask_sio.bridge.dispatch import call_by_trial
 from trioflask_sio.bridge.operations import CALL_TIMEOUT
 from trioflask_sio.exceptions import UsageError
 from trioflask_sio.hub.handlers import Handler
@@ -53,7 +59,41 @@ class Namespace:
         return self.socketio.server
 
     def resolve(self, event: str) -> Handler | None:
-        """The handler of an event: the method ``on_<event>``, its signature read once."""
+        """The handler of an event: the method ``on_<event>``, or a subclass's own ``trigger_event``."""
+        if type(self).trigger_event is not Namespace.trigger_event:
+            handler = Handler.make(partial(self._trigger, event), event, self.namespace, class_based=True)
+            return replace(handler, is_async=inspect.iscoroutinefunction(self.trigger_event))
+        return self._method(event)
+
+    def trigger_event(self, event: str, *args: Any) -> Any:
+        """Carry an event to its method; a subclass may have it carried otherwise (spec 1.11.2).
+
+        Args:
+            event: its name.
+            *args: the client's sid, then the event's arguments; for ``connect`` the environ and, where the client
+                sent some, its auth; for ``disconnect`` the reason.
+
+        Returns:
+            What the method returned (of an ``async def`` method: what is to be awaited); None where there is none.
+        """
+        handler = self._method(event)
+        if handler is None:
+            return None
+        if event == "connect":
+            return call_by_trial(handler, handler.connect_args(args[2] if len(args) > 2 else None))
+        if event == "disconnect":
+            return call_by_trial(handler, handler.disconnect_args(args[1]))
+        return handler.fn(*args[1:])
+
+    def _trigger(self, event: str, *args: Any) -> Any:
+        """Call a subclass's ``trigger_event`` with what it is told beyond the arguments of a method."""
+        current: Any = request
+        if event == "connect":
+            args = current.event["args"]
+        return self.trigger_event(event, current.sid, *args)
+
+    def _method(self, event: str) -> Handler | None:
+        """The method ``on_<event>``, its signature read once."""
         found = self._found.get(event)
         if found is None:
             method = getattr(self, f"on_{event}", None)
