@@ -128,7 +128,7 @@ class Connection:
         request = app.request_class(self.environ)
         request.json_module = app.json
         # Headers of their own: the environ is shared, and it may grow in one event while another reads its headers.
-        request.headers = EnvironHeaders(dict(request.environ))
+        request.headers = EnvironHeaders({key: value for key, value in request.environ.items() if _is_header(key)})
         adapter = None
         try:
             adapter = app.create_url_adapter(request)
@@ -168,3 +168,8 @@ class Connection:
                 interception.status,
             )
         return plain
+
+
+def _is_header(key: str) -> bool:
+    """Whether this key of an environ carries a request header."""
+    return key.startswith("HTTP_") or key in ("CONTENT_TYPE", "CONTENT_LENGTH")

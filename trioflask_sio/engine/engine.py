@@ -17,6 +17,8 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -298,7 +300,9 @@ class Engine:
         """
         self._guests += 1
         try:
-            await self._serve_websocket(upgrade)
+            live = await self._serve_websocket(upgrade)
+            if live is not None:
+                await live()
         except RequestRefused as refused:
             with anyio.move_on_after(self.config.goodbye_timeout):
                 await upgrade.reject(self._refuse(upgrade.request, refused))
@@ -308,14 +312,14 @@ class Engine:
             self._guests -= 1
             self._note()
 
-    async def _serve_websocket(self, upgrade: WebSocketUpgrade) -> None:
+    async def _serve_websocket(self, upgrade: WebSocketUpgrade) -> Callable[[], Awaitable[None]] | None:
+        """Answer the request. What is lived in afterwards is returned: an idle client keeps no frame of this."""
         request = upgrade.request
         self._origins.check(request)
         query = parse_query(request.query_string)
         if not query.get("sid"):
             handshake = await self._admit(request, query, is_upgrade=True)
-            await self._open_websocket(handshake, await self.accept(upgrade), request)
-            return
+            return await self._open_websocket(handshake, await self.accept(upgrade), request)
         name = check_transport(query, self.config.enabled)
         session = self.sessions.get(query["sid"])
         if session is None:
@@ -326,20 +330,23 @@ class Engine:
         if name == "websocket" and session.step(Input.PROBE_OFFERED) is Effect.ADMIT_PROBE:
             carrier = session.carrier
             if isinstance(carrier, PollingCarrier):
-                await Probe(self, session, carrier).run(upgrade)
+                return partial(Probe(self, session, carrier).run, upgrade)
         else:
             await self._accept_and_close(upgrade)
+        return None
 
-    async def _open_websocket(self, handshake: Handshake, wire: WebSocketTransport, request: HttpRequest) -> None:
+    async def _open_websocket(
+        self, handshake: Handshake, wire: WebSocketTransport, request: HttpRequest
+    ) -> Callable[[], Awaitable[None]] | None:
         if not self.accepting:
             await wire.close(CloseReason.SERVER_SHUTDOWN.ws_code, CloseReason.SERVER_SHUTDOWN.detail)
-            return
+            return None
         session = self._make(handshake, request, State.WEBSOCKET)
         carrier = WebSocketCarrier(self, session, wire)
         session.carrier = carrier
         session.send_control(self._greeting(session, ()))
         self.session_opened(session)
-        await carrier.run()
+        return carrier.run
 
     async def _accept_and_close(self, upgrade: WebSocketUpgrade) -> None:
         with anyio.move_on_after(self.config.goodbye_timeout):
@@ -376,6 +383,8 @@ class Engine:
         sid = self._new_sid()
         while sid in self.sessions or sid in self._farewells:
             sid = self._new_sid()
+        if request.raw_head:  # of use until a session has its connection; an idle client need not keep it
+            request = replace(request, raw_head=b"")
         session = Session(self, sid, handshake.revision, request, state)
         self.sessions.add(session)
         self.logger.debug("client %s has opened a session over %s", short(sid), handshake.transport)

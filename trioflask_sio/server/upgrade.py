@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from dataclasses import replace
 
 import h11
 from wsproto.connection import ConnectionType
@@ -93,7 +94,8 @@ class Upgrade:
         self._rejected: HttpConnection | None = None
         self._transport: Transport | None = None
         self.peer = connection.peer
-        self.request: HttpRequest = connection.request
+        # The raw head is for handing a connection over before it is answered; an idle client need not keep it.
+        self.request: HttpRequest = replace(connection.request, raw_head=b"")
 
     async def accept(
         self,
