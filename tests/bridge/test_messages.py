@@ -143,3 +143,8 @@ async def test_what_cannot_be_sent_is_named(caplog: pytest.LogCaptureFixture) ->
     reasons = [str(record.exc_info[1]) for record in errors(caplog) if record.exc_info]
     named = [reason.partition(" cannot be sent")[0] for reason in reasons]
     assert named == ["the answer to 'ask'", "the answer to 'nan'"]
+
+
+def test_what_this_version_does_not_have_says_so() -> None:
+    with pytest.raises(UsageError, match="admin UI is not part of this version"):
+        make().server.instrument(auth=False)

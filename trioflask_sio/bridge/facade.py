@@ -24,6 +24,7 @@ from trioflask_sio._types import Room, Sid
 from trioflask_sio.bridge.facade_parts import EngineFacade, ManagerFacade
 from trioflask_sio.bridge.operations import CALL_TIMEOUT
 from trioflask_sio.bridge.portal import BorderState
+from trioflask_sio.exceptions import UsageError
 
 if TYPE_CHECKING:
     from trioflask_sio.bridge.background import BackgroundTask
@@ -182,6 +183,14 @@ class ServerFacade:
             UsageError: called in an async handler (use ``await aio.disconnect(…)``).
         """
         self._socketio.operations.disconnect(sid, namespace or "/")
+
+    def instrument(self, *args: object, **kwargs: object) -> None:
+        """Refused: the admin UI is not part of this version.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("instrument(): the admin UI is not part of this version; delete the call.")
 
     def transport(self, sid: Sid, namespace: str | None = None) -> str:
         """The transport that a client uses at the moment: ``polling`` or ``websocket``.
