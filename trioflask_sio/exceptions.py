@@ -18,8 +18,8 @@
 
     HandlerCancelled (BaseException)       the client a synchronous handler worked for has left
 
-The four names that also exist as builtins derive from the builtin too, so both spellings of ``except`` work
-(spec 1.1.2). ``HandlerCancelled`` derives from ``BaseException`` so that ``except Exception`` does not swallow it.
+The four names that also exist as builtins derive from the builtin too, so both spellings of ``except`` work.
+``HandlerCancelled`` derives from ``BaseException`` so that ``except Exception`` does not swallow it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ConnectionError(SocketIOError, builtins.ConnectionError):
 
 
 class ConnectionRefusedError(ConnectionError, builtins.ConnectionRefusedError):
-    """Raise it in a connect handler to refuse the client (spec 1.5.4).
+    """Raise it in a connect handler to refuse the client.
 
     Args:
         *args: nothing, or a message, or a message and one or more values that the client finds in ``err.data``.

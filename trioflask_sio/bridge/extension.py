@@ -46,7 +46,7 @@ _log = logging.getLogger("trioflask_sio")
 
 
 class DisconnectReason:
-    """The reasons a disconnect handler may be given (spec 1.6.2)."""
+    """The reasons a disconnect handler may be given."""
 
     SERVER_DISCONNECT = "server disconnect"
     CLIENT_DISCONNECT = "client disconnect"

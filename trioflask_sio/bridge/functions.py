@@ -201,7 +201,7 @@ def rooms(sid: Sid | None = None, namespace: str | None = None) -> list[Room]:
 def disconnect(sid: Sid | None = None, namespace: str | None = None, silent: bool = False) -> None:
     """Put a client, by default the sender, out of the namespace.
 
-    Its own client's disconnect handler has run when this returns (spec 1.10.6); the calling handler goes on.
+    Its own client's disconnect handler has run when this returns; the calling handler goes on.
 
     Args:
         sid: who; default: the sender.
