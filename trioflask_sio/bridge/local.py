@@ -30,10 +30,11 @@ import trio
 from trioflask_sio.bridge.background import BackgroundTask
 from trioflask_sio.bridge.dispatch import Application, Dispatcher
 from trioflask_sio.bridge.portal import Border, BorderState
-from trioflask_sio.bridge.runs import Run
+from trioflask_sio.bridge.runs import Run, current_run
 from trioflask_sio.bridge.waiting import Scope, Waiter
 from trioflask_sio.hub.handlers import HandlerTable
 from trioflask_sio.hub.hub import Hub
+from trioflask_sio.hub.jobs import JobKind
 
 if TYPE_CHECKING:
     from trioflask_sio.bridge.options import Options
@@ -201,12 +202,15 @@ class LocalExecutor:
             return
         dispatcher = self.runtime.dispatcher
         run.begin(job, cancels and dispatcher.cancels(job))
-        if job.handler is None or not job.handler.is_async:
-            dispatcher.perform(job, run)
-            return
-        thread = threading.Thread(target=self._perform_in_loop, args=(job, run), name="trioflask_sio test loop")
-        thread.start()
-        thread.join()
+        try:
+            if job.handler is None or not job.handler.is_async:
+                dispatcher.perform(job, run)
+                return
+            thread = threading.Thread(target=self._perform_in_loop, args=(job, run), name="trioflask_sio test loop")
+            thread.start()
+            thread.join()
+        finally:
+            self.runtime.background.release()
 
     def _perform_in_loop(self, job: Job, run: Run) -> None:
         """An asynchronous handler: a loop of its own in a thread of its own, while the caller's thread waits."""
@@ -234,17 +238,35 @@ class LocalEngine:
 
 
 class LocalBackground:
-    """Background tasks of a test: daemon threads, since nothing hosts them; asynchronous ones get a loop each."""
+    """Background tasks of a test: daemon threads, since nothing hosts them; asynchronous ones get a loop each.
+
+    What a connect handler starts begins when that handler has ended: its client is reached by nobody else before it is
+    let in (spec 2.5.2), and a task that emits at once is to reach it (spec 1.13.12).
+    """
+
+    def __init__(self) -> None:
+        self._held: list[Callable[[], None]] = []
 
     def start(self, target: Callable[..., Any], args: tuple[object, ...], kwargs: dict[str, Any]) -> BackgroundTask:
-        """Start it now."""
+        """Start it now, or at the end of the connect handler that asks."""
         task = BackgroundTask(getattr(target, "__qualname__", repr(target)))
         context = copy_context()
-        if inspect.iscoroutinefunction(target):
-            task.begin(lambda: context.run(trio.run, partial(target, *args, **kwargs)))
+        call = partial(trio.run, partial(target, *args, **kwargs))
+        if not inspect.iscoroutinefunction(target):
+            call = partial(target, *args, **kwargs)
+        begin = partial(task.begin, partial(context.run, call))
+        run = current_run()
+        if run is not None and run.job is not None and run.job.kind is JobKind.CONNECT:
+            self._held.append(begin)
         else:
-            task.begin(lambda: context.run(target, *args, **kwargs))
+            begin()
         return task
+
+    def release(self) -> None:
+        """A handler has ended: begin what it has started."""
+        held, self._held = self._held, []
+        for begin in held:
+            begin()
 
     def adopt(self, other: object) -> None:
         """Tasks that wait for a server go on waiting: a test starts none."""
