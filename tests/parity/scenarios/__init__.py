@@ -1,0 +1,1 @@
+"""The scenarios, by topic of the specification's first part."""
