@@ -1,6 +1,7 @@
 // The official socket.io-client against the application of app.py, one conversation after another.
 //
 //   node client.js '{"url": "http://127.0.0.1:5000", "mode": "polling" | "websocket" | "upgrade", "only": [names]}'
+//                   and "parser": the package of another parser, where the server speaks another form of packets
 //   node client.js --list
 //
 // Prints one line of JSON per conversation: {"name", "ok", "error", "ms"}. Each has its own sockets, closed at its end.
@@ -492,7 +493,8 @@ async function main() {
     console.log(JSON.stringify(Object.keys(conversations)));
     return;
   }
-  const { url, mode, only } = JSON.parse(process.argv[2]);
+  const { url, mode, only, parser } = JSON.parse(process.argv[2]);
+  if (parser) TRANSPORTS[mode].parser = require(parser);
   for (const name of only ?? Object.keys(conversations)) console.log(JSON.stringify(await hold(name, url, mode)));
 }
 

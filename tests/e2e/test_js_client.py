@@ -47,9 +47,9 @@ class Outcome:
 
 
 @functools.cache
-def outcomes(url: str, mode: str, only: tuple[str, ...]) -> dict[str, Outcome]:
+def outcomes(url: str, mode: str, only: tuple[str, ...], parser: str | None = None) -> dict[str, Outcome]:
     found = node()
-    order = json.dumps({"url": url, "mode": mode, "only": only})
+    order = json.dumps({"url": url, "mode": mode, "only": only, "parser": parser})
     done = subprocess.run(
         [found.executable, str(DRIVER), order], env=found.environment(), capture_output=True, text=True, timeout=SECONDS
     )

@@ -1,7 +1,7 @@
-"""The option ``json=``: which module writes and reads payloads (spec 1.2.5, 2.10.4).
+"""The options ``json=`` and ``serializer=``: what writes and reads payloads and packets (spec 1.2.5, 2.10).
 
-It belongs to one ``SocketIO``, not to the process. Flask's own module asks the application how to write a date or a
-decimal, so it runs inside an application context; any other module is used as it is.
+Both belong to one ``SocketIO``, not to the process. Flask's own JSON module asks the application how to write a date or
+a decimal, so it runs inside an application context; any other module is used as it is. MessagePack has no use for one.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import flask.json
 from flask import current_app
 
-from trioflask_sio.exceptions import UsageError
+from trioflask_sio.exceptions import ConfigError, UsageError
 from trioflask_sio.protocol.jsonlib import JsonCodec, wrap_json
 
 if TYPE_CHECKING:
     from flask import Flask
 
-__all__ = ["json_codec"]
+    from trioflask_sio.protocol.sio_codec import PacketCodec
+
+__all__ = ["json_codec", "packet_codec"]
 
 
 def json_codec(given: object, app: Callable[[], Flask | None]) -> JsonCodec | None:
@@ -37,6 +39,25 @@ def json_codec(given: object, app: Callable[[], Flask | None]) -> JsonCodec | No
     if given is None:
         return None
     return wrap_json(_FlaskJson(app) if given is flask.json else given)
+
+
+def packet_codec(given: object) -> PacketCodec | None:
+    """The codec for a value of the option ``serializer`` (spec 1.2.13): None is the protocol's text form.
+
+    Raises:
+        ConfigError: it names none that there is, or needs a package that is missing.
+    """
+    if given is None or given == "default":
+        return None
+    if given != "msgpack":
+        raise ConfigError(f"serializer={given!r}: there are 'default' and 'msgpack'.")
+    try:
+        from trioflask_sio.protocol.sio_msgpack import MsgpackCodec
+    except ImportError as error:
+        raise ConfigError(
+            "serializer='msgpack' needs the package msgpack: pip install 'trioflask-sio[msgpack]'"
+        ) from error
+    return MsgpackCodec()
 
 
 class _FlaskJson:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from trioflask_sio.bridge.json_option import json_codec
+from trioflask_sio.bridge.json_option import json_codec, packet_codec
 from trioflask_sio.engine.config import EngineConfig
 from trioflask_sio.exceptions import ConfigError, UnknownOption
 from trioflask_sio.hub.config import HubConfig
@@ -87,6 +87,7 @@ class Options:
     ) -> None:
         values = {name: value for name, value in given.items() if _is_ours(name, value, said or {})}
         values["json"] = json_codec(values.get("json"), app)
+        values["serializer"] = packet_codec(values.get("serializer"))
         self.own: dict[str, Any] = {name: values.get(name, default) for name, default in OWN_OPTIONS.items()}
         self.engine = EngineConfig(**{name: values[name] for name in ENGINE_OPTIONS if name in values})
         self.hub = HubConfig(**{name: values[name] for name in HUB_OPTIONS if name in values})
@@ -125,10 +126,6 @@ def _is_ours(name: str, value: object, said: Mapping[str, Any]) -> bool:
         if value is None:
             return False
         raise ConfigError(f"{name}={value!r} cannot be served: {NOT_SERVED[name]}.")
-    if name == "serializer":
-        if value not in (None, "default"):
-            raise ConfigError(f"serializer={value!r} cannot be served: this version speaks 'default' only.")
-        return False
     if name in SERVE_OPTIONS:
         raise ConfigError(f"{name} is an option of serve(), not of SocketIO: write trioflask_sio.serve(app, {name}=…).")
     known = (*ENGINE_OPTIONS, *HUB_OPTIONS, *OWN_OPTIONS)

@@ -16,7 +16,6 @@ from flask.testing import EnvironBuilder, FlaskClient
 
 from trioflask_sio.bridge.local import LocalRuntime
 from trioflask_sio.exceptions import UsageError
-from trioflask_sio.protocol.jsonlib import DEFAULT_JSON
 from trioflask_sio.protocol.limits import Limits
 from trioflask_sio.protocol.sio_binary import Assembler
 from trioflask_sio.protocol.sio_packet import (
@@ -25,9 +24,6 @@ from trioflask_sio.protocol.sio_packet import (
     ConnectError,
     Disconnect,
     Event,
-    encode_connect,
-    encode_disconnect,
-    encode_event,
 )
 
 if TYPE_CHECKING:
@@ -38,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketIOTestClient"]
 
-MANY = 10_000
-"""Attachments a test may receive in one packet: a test client is no browser and refuses nothing."""
+LIMITS = Limits(max_attachments=10_000)
+"""What a test may receive in one packet: a test client is no browser and refuses nothing."""
 
 
 class _Session:
@@ -115,8 +111,8 @@ class SocketIOTestClient:
         self.acks: list[Any] | None = None
         self.callback_counter = 0
         self.connect_error: Any = None
-        self._json = socketio.options.hub.json or DEFAULT_JSON
-        self._assembler = Assembler(Limits(max_attachments=MANY), self._json)
+        self._codec = socketio.options.hub.codec()
+        self._assembler: Assembler | None = None
         self._session = _Session(self.eio_sid, self._receive)
         self._runtime = cast("LocalRuntime", socketio.local_runtime())
         self._port = cast("SessionPort", self._session)
@@ -150,7 +146,7 @@ class SocketIOTestClient:
         client: Any = self._session.upper
         client.upper = None
         self.connected[name] = False
-        self._feed(encode_connect(name, auth, self._json))
+        self._feed(self._codec.connect(name, auth))
 
     def disconnect(self, namespace: str | None = None) -> None:
         """Leave a namespace; its disconnect handler has run when this returns.
@@ -160,7 +156,7 @@ class SocketIOTestClient:
         """
         name = self._checked(namespace)
         del self.connected[name]
-        self._feed(encode_disconnect(name))
+        self._feed(self._codec.disconnect(name))
 
     def emit(self, event: str, *args: Any, callback: bool = False, namespace: str | None = None, **ignored: Any) -> Any:
         """Emit to the server; the handlers have run when this returns.
@@ -185,7 +181,7 @@ class SocketIOTestClient:
             self.callback_counter += 1
             ack_id = self.callback_counter
         self.acks = None
-        self._feed(encode_event(name, event, args, ack_id, self._json))
+        self._feed(self._codec.event(name, event, args, ack_id))
         return self._answer()
 
     def _answer(self) -> Any:
@@ -247,9 +243,12 @@ class SocketIOTestClient:
 
     def _receive(self, item: Outgoing) -> None:
         for message in item.messages:
-            packet = self._assembler.feed(message)
-            if packet is not None:
-                self._take(packet)
+            found = self._codec.start(message, LIMITS) if self._assembler is None else self._assembler.feed(message)
+            if isinstance(found, Assembler):
+                self._assembler = found
+            elif found is not None:
+                self._assembler = None
+                self._take(found)
 
     def _take(self, packet: object) -> None:
         if isinstance(packet, Event):

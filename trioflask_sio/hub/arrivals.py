@@ -21,7 +21,7 @@ from trioflask_sio.hub.jobs import Job, JobKind
 from trioflask_sio.hub.socket import Socket, SocketState
 from trioflask_sio.hub.wiring import Wiring
 from trioflask_sio.protocol.outgoing import Outgoing
-from trioflask_sio.protocol.sio_packet import Event, encode_connect, encode_connect_error, encode_disconnect
+from trioflask_sio.protocol.sio_packet import Event
 
 __all__ = ["REFUSAL", "Arrivals"]
 
@@ -56,7 +56,7 @@ class Arrivals:
         wiring = self._wiring
         if not (wiring.config.admits(namespace) or wiring.handlers.has_namespace(namespace)):
             # Required in this form by the protocol's conformance suite (spec 2.4.1); the session stays open (2.5.4).
-            self._reply(client, encode_connect_error(namespace, {"message": "Invalid namespace"}, wiring.json))
+            self._reply(client, wiring.codec.connect_error(namespace, {"message": "Invalid namespace"}))
             wiring.count("namespaces_refused")
             return
         if len(client.sockets) >= wiring.config.max_namespaces:
@@ -101,7 +101,7 @@ class Arrivals:
             return
         if self._wiring.config.always_connect:
             # Bare: current JavaScript clients take a payload for a broken packet (spec 1.5.5).
-            self._reply(socket.client, encode_disconnect(socket.namespace))
+            self._reply(socket.client, self._wiring.codec.disconnect(socket.namespace))
         else:
             self._reply(socket.client, self._refusal(socket, data))
 
@@ -110,17 +110,17 @@ class Arrivals:
         # Whether it is JSON is what the codec finds out.
         payload = cast("dict[str, Json]", dict(data) if data else {"message": REFUSAL})
         try:
-            return encode_connect_error(socket.namespace, payload, wiring.json)
+            return wiring.codec.connect_error(socket.namespace, payload)
         except (TypeError, ValueError):
             wiring.logger.exception(
                 "the data that refuses client %s in namespace %s cannot be sent as JSON; it gets the message only",
                 socket.sid[:8],
                 socket.namespace,
             )
-        return encode_connect_error(socket.namespace, {"message": str(payload.get("message", REFUSAL))}, wiring.json)
+        return wiring.codec.connect_error(socket.namespace, {"message": str(payload.get("message", REFUSAL))})
 
     def _reply_connected(self, socket: Socket) -> None:
-        self._reply(socket.client, encode_connect(socket.namespace, {"sid": socket.sid}, self._wiring.json))
+        self._reply(socket.client, self._wiring.codec.connect(socket.namespace, {"sid": socket.sid}))
 
     @staticmethod
     def _reply(client: Client, messages: tuple[str | bytes, ...]) -> None:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from trioflask_sio.hub.socket import Socket, SocketState
 from trioflask_sio.protocol.sio_binary import Assembler
 from trioflask_sio.protocol.sio_machine import NamespaceState
-from trioflask_sio.protocol.sio_packet import decode
 
 if TYPE_CHECKING:
     from trioflask_sio.hub.ports import SessionPort
-    from trioflask_sio.protocol.jsonlib import JsonCodec
     from trioflask_sio.protocol.limits import Limits
+    from trioflask_sio.protocol.sio_codec import PacketCodec
     from trioflask_sio.protocol.sio_packet import Packet
 
 __all__ = ["Client"]
@@ -24,13 +23,13 @@ class Client:
     Args:
         session: the engine session.
         limits: what one incoming packet may be.
-        json: the codec.
+        codec: how packets are read.
         remembered: how many left namespaces are told from never joined ones.
     """
 
     __slots__ = (
         "_assembler",
-        "_json",
+        "_codec",
         "_left",
         "_limits",
         "_remembered",
@@ -41,7 +40,7 @@ class Client:
         "user_sessions",
     )
 
-    def __init__(self, session: SessionPort, limits: Limits, json: JsonCodec, remembered: int) -> None:
+    def __init__(self, session: SessionPort, limits: Limits, codec: PacketCodec, remembered: int) -> None:
         self.session = session
         self.sockets: dict[str, Socket] = {}
         """The sockets that are connecting or connected, by namespace."""
@@ -55,7 +54,7 @@ class Client:
         self._remembered = remembered
         self._assembler: Assembler | None = None
         self._limits = limits
-        self._json = json
+        self._codec = codec
 
     def feed(self, data: str | bytes) -> Packet | None:
         """One incoming message; the packet that it completes, if it does.
@@ -68,12 +67,12 @@ class Client:
         assembler = self._assembler
         if assembler is None:
             self.size = len(data)
-            if isinstance(data, str) and data[:1] not in ("5", "6"):
-                # Only packets of the types 5 and 6 announce attachments.
-                return decode(data, self._limits, self._json)  # type: ignore[return-value]  # see the line above
-            assembler = self._assembler = Assembler(self._limits, self._json)
-        else:
-            self.size += len(data)
+            found = self._codec.start(data, self._limits)
+            if not isinstance(found, Assembler):
+                return found
+            self._assembler = found
+            return None
+        self.size += len(data)
         packet = assembler.feed(data)
         if packet is not None:
             self._assembler = None

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trioflask_sio.exceptions import ConfigError
+from trioflask_sio.protocol.jsonlib import DEFAULT_JSON
 from trioflask_sio.protocol.limits import PENDING_EVENTS
+from trioflask_sio.protocol.sio_codec import TextCodec
 
 if TYPE_CHECKING:
     from trioflask_sio.protocol.jsonlib import JsonCodec
+    from trioflask_sio.protocol.sio_codec import PacketCodec
 
 __all__ = ["MAX_NAMESPACES", "HubConfig"]
 
@@ -35,7 +38,8 @@ class HubConfig:
         disconnect_grace: how long the disconnect handler waits for the client's other handlers.
         overlap_after: how long a running handler holds up the next event of its client (design §3).
         cancel_on_disconnect: cancel the handlers of a client that left at the calls that wait (decision 6.4 #14).
-        json: the codec; None means :mod:`trioflask_sio.protocol.jsonlib`.
+        json: the codec of payloads; None means :mod:`trioflask_sio.protocol.jsonlib`.
+        serializer: the codec of packets; None means the protocol's text form, with ``json`` in it.
 
     Raises:
         ConfigError: an impossible value; the message names option, value and what is allowed.
@@ -52,6 +56,7 @@ class HubConfig:
     overlap_after: float = 0.05
     cancel_on_disconnect: bool = True
     json: JsonCodec | None = None
+    serializer: PacketCodec | None = None
 
     def __post_init__(self) -> None:
         self._check_namespaces()
@@ -75,6 +80,10 @@ class HubConfig:
             )
         # A copy: the caller's list may change later, and membership is asked at every CONNECT.
         object.__setattr__(self, "namespaces", tuple(names))
+
+    def codec(self) -> PacketCodec:
+        """How packets are written and read."""
+        return self.serializer or TextCodec(self.json or DEFAULT_JSON)
 
     def admits(self, namespace: str) -> bool:
         """Whether the option alone lets clients into ``namespace``, handlers or not (spec 2.4.1)."""

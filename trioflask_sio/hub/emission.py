@@ -7,11 +7,13 @@ acknowledgement id; the JSON is still made once and the id is put into its place
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from trioflask_sio._types import Room, Sid
 from trioflask_sio.hub.acks import Callback
 from trioflask_sio.protocol.outgoing import Outgoing
+from trioflask_sio.protocol.sio_codec import Messages
 
 __all__ = ["Emission", "Numbered"]
 
@@ -20,24 +22,16 @@ class Numbered:
     """An event packet with the place of its acknowledgement id left open (spec 2.1.2).
 
     Args:
-        messages: the packet encoded without an id, then its attachments.
-        namespace: the packet's namespace, which tells where the id goes.
+        messages: the packet encoded without an id.
+        numbering: puts an id into it (``PacketCodec.numbering``).
         event: the event's name.
         volatile: as in ``Outgoing``.
     """
 
-    __slots__ = ("_attachments", "_event", "_head", "_tail", "_volatile", "size")
+    __slots__ = ("_event", "_numbering", "_volatile", "size")
 
-    def __init__(self, messages: tuple[str | bytes, ...], namespace: str, event: str, *, volatile: bool) -> None:
-        text = messages[0]
-        if not isinstance(text, str):
-            raise TypeError(f"only the text form of a packet has a place for an id, got {type(text).__name__}")
-        at = text.index("-") + 1 if text[0] == "5" else 1
-        if namespace != "/":
-            at += len(namespace) + 1
-        self._head = text[:at]
-        self._tail = text[at:]
-        self._attachments = messages[1:]
+    def __init__(self, messages: Messages, numbering: Callable[[int], Messages], event: str, *, volatile: bool) -> None:
+        self._numbering = numbering
         self._event = event
         self._volatile = volatile
         self.size = sum(len(message) for message in messages)
@@ -45,8 +39,7 @@ class Numbered:
 
     def with_id(self, ack_id: int) -> Outgoing:
         """The packet for one receiver."""
-        text = f"{self._head}{ack_id}{self._tail}"
-        return Outgoing((text, *self._attachments), event=self._event, volatile=self._volatile)
+        return Outgoing(self._numbering(ack_id), event=self._event, volatile=self._volatile)
 
 
 class Emission(NamedTuple):

@@ -27,10 +27,8 @@ from trioflask_sio.hub.lanes import Executor, Lane
 from trioflask_sio.hub.ports import EnginePort, SessionPort
 from trioflask_sio.hub.socket import Socket, SocketState
 from trioflask_sio.hub.wiring import Wiring
-from trioflask_sio.protocol.jsonlib import DEFAULT_JSON
 from trioflask_sio.protocol.limits import CLIENT_ATTACHMENTS, Limits
 from trioflask_sio.protocol.outgoing import Outgoing
-from trioflask_sio.protocol.sio_packet import encode_ack, encode_disconnect, encode_event
 
 __all__ = ["Hub", "new_sid"]
 
@@ -70,7 +68,7 @@ class Hub:
         self.config = config
         self.handlers = handlers
         self.adapter: Adapter = LocalAdapter() if adapter is None else adapter
-        self._json = config.json or DEFAULT_JSON
+        self._codec = config.codec()
         self._limits = Limits(max_attachments=config.max_attachments, strict_auth=config.strict_auth)
         self._logger = logger or logging.getLogger("trioflask_sio.hub")
         self._wiring = Wiring(
@@ -78,7 +76,7 @@ class Hub:
             handlers,
             executor,
             self.adapter,
-            json=self._json,
+            codec=self._codec,
             new_sid=new_sid,
             clock=clock,
             logger=self._logger,
@@ -107,7 +105,7 @@ class Hub:
 
     def session_opened(self, session: SessionPort) -> None:
         """A connection; it is in no namespace yet."""
-        client = Client(session, self._limits, self._json, self.config.max_namespaces)
+        client = Client(session, self._limits, self._codec, self.config.max_namespaces)
         session.upper = client
         session.awaiting_answer = client.awaiting_answer
 
@@ -162,7 +160,7 @@ class Hub:
             TypeError: an argument cannot be sent.
             ValueError: it holds NaN, an infinity, or itself.
         """
-        messages = encode_event(namespace, event, args, None, self._json)
+        messages = self._codec.event(namespace, event, args)
         if len(messages) - 1 > CLIENT_ATTACHMENTS and event not in self._warned:
             self._warn_attachments(namespace, event, len(messages) - 1)
         without = frozenset((skip,) if isinstance(skip, str) else skip) if skip else _NOBODY
@@ -170,13 +168,13 @@ class Hub:
         if callback is None:
             outgoing = Outgoing(messages, event=event, volatile=volatile)
         else:
-            numbered = Numbered(messages, namespace, event, volatile=volatile)
+            numbered = Numbered(messages, self._codec.numbering(namespace, messages), event, volatile=volatile)
         targets = None if rooms is None else (rooms,) if isinstance(rooms, str) else tuple(rooms)
         return Emission(namespace, event, args, outgoing, targets, without, callback, volatile, sender, numbered)
 
     def encode_ack(self, socket: Socket, ack_id: int, args: tuple[object, ...]) -> Outgoing:
         """A handler's answer as a packet (spec 2.3.1). Raises as ``encode`` does."""
-        return Outgoing(encode_ack(socket.namespace, ack_id, args, self._json))
+        return Outgoing(self._codec.ack(socket.namespace, ack_id, args))
 
     def emit(self, emission: Emission) -> None:
         """Put it into the outboxes of everybody it is for; ``flush`` sends."""
@@ -311,7 +309,7 @@ class Hub:
         if socket is None or socket.ended:
             return None
         session = socket.client.session
-        session.send(Outgoing(encode_disconnect(namespace)))
+        session.send(Outgoing(self._codec.disconnect(namespace)))
         reason = CloseReason.SERVER_DISCONNECT.app
         if not self._departures.leave(socket, reason, _SERVER_LEFT, drop_queued=True, run_handler=run_handler):
             return None

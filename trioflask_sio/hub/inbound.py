@@ -20,7 +20,7 @@ from trioflask_sio.hub.socket import Socket, SocketState
 from trioflask_sio.hub.wiring import Wiring
 from trioflask_sio.protocol.outgoing import Outgoing
 from trioflask_sio.protocol.sio_machine import Verdict, judge
-from trioflask_sio.protocol.sio_packet import Ack, Connect, Disconnect, Event, Packet, encode_ack
+from trioflask_sio.protocol.sio_packet import Ack, Connect, Disconnect, Event, Packet
 
 __all__ = ["Inbound"]
 
@@ -112,7 +112,7 @@ class Inbound:
         wiring = self._wiring
         wiring.count("events_unhandled")
         if packet.id is not None and not socket.ended and wiring.handlers.answers_unhandled(socket.namespace, name):
-            messages = encode_ack(socket.namespace, packet.id, (), wiring.json)
+            messages = wiring.codec.ack(socket.namespace, packet.id, ())
             socket.client.session.send(Outgoing(messages))
 
     def _close(self, client: Client, reason: CloseReason, what: str) -> None:

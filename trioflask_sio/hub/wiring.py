@@ -19,7 +19,7 @@ from trioflask_sio.hub.socket import Socket
 if TYPE_CHECKING:
     from trioflask_sio.hub.adapter import Adapter
     from trioflask_sio.hub.ports import EnginePort
-    from trioflask_sio.protocol.jsonlib import JsonCodec
+    from trioflask_sio.protocol.sio_codec import PacketCodec
 
 __all__ = ["Wiring"]
 
@@ -30,11 +30,11 @@ class Wiring:
     __slots__ = (
         "adapter",
         "clock",
+        "codec",
         "config",
         "engine",
         "executor",
         "handlers",
-        "json",
         "logger",
         "new_sid",
         "on_empty",
@@ -50,7 +50,7 @@ class Wiring:
         executor: Executor,
         adapter: Adapter,
         *,
-        json: JsonCodec,
+        codec: PacketCodec,
         new_sid: Callable[[], Sid],
         clock: Callable[[], float],
         logger: Logger,
@@ -59,7 +59,7 @@ class Wiring:
         self.handlers = handlers
         self.executor = executor
         self.adapter = adapter
-        self.json = json
+        self.codec = codec
         self.new_sid = new_sid
         self.clock = clock
         self.logger = logger

@@ -37,6 +37,7 @@ __all__ = [
     "encode_connect_error",
     "encode_disconnect",
     "encode_event",
+    "make_packet",
 ]
 
 RESERVED_EVENTS: Final = frozenset(
@@ -220,6 +221,28 @@ def decode(text: str, limits: Limits = DEFAULT_LIMITS, json: JsonCodec = DEFAULT
         raise PacketError(f"attachments announced by a packet that has none: {text[:_SHOWN]!r}")
     # These have no id: digits are the beginning of their payload.
     return _PLAIN[kind](name, _payload(digits + rest, limits, json) if digits or rest else _MISSING, limits)
+
+
+def make_packet(kind: int, namespace: str | None, data: Any, id: int | None, limits: Limits = DEFAULT_LIMITS) -> Packet:
+    """The packet of parts that another codec has read, checked as ``decode`` checks it.
+
+    Args:
+        kind: 0 to 4; attachments are in their places already, so there are no binary kinds.
+        namespace: None means ``/``.
+        data: None where there is none.
+        id: of an event or an acknowledgement.
+        limits: caps of what a client may send.
+
+    Raises:
+        PacketError: as ``decode``.
+    """
+    name = _namespace(namespace, limits)
+    if kind == 2:
+        return _event(name, data, id, 0)
+    payload = _MISSING if data is None else data
+    if kind == 3:
+        return _ack(name, payload, id, 0)
+    return _PLAIN[str(kind)](name, payload, limits)
 
 
 def _numbered(
