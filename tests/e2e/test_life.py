@@ -186,7 +186,7 @@ def test_uvicorn_without_lifespan_is_a_clear_error(tmp_path: Path) -> None:
     [
         (("serve", "nowhere:app"), "nowhere"),
         (("serve", "nocolon"), "module:name"),
-        (("serve", "tests.e2e.kinds:ALL"), "SocketIO(app)"),
+        (("serve", "tests.e2e.kinds:ALL"), "a Flask application or its SocketIO object"),
         (("serve", "tests.e2e.app:nothing"), "nothing"),
         (("demo", "--prot", "1"), "--port"),
     ],
