@@ -1,4 +1,4 @@
-"""``serializer=``: the form of packets (spec 1.2.13, 2.10), with the test client and in memory; npm's parser: tests/e2e."""
+"""``serializer=``: the form of packets (spec 1.2.13, 2.10), with the test client and in memory."""
 
 from __future__ import annotations
 
