@@ -1,4 +1,4 @@
-"""``manage_session`` with sessions that live on the server, and with Flask's own cookies: whole applications (spec 1.8).
+"""``manage_session`` with sessions that live on the server and with cookies, in whole applications (spec 1.8).
 
 The handlers run in worker threads of a served ``SocketIO``; the views are called over Flask's test client, whose cookie
 the handshake carries as a browser's would.
