@@ -86,6 +86,18 @@ def test_a_name_without_a_meaning_warns_once_at_the_applications_line(options: d
     assert next(iter(options)) in str(warning.message)
 
 
+def test_switching_the_ping_deadline_off_warns_once() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        SocketIO(monitor_clients=True)
+        socketio = SocketIO(monitor_clients=False)
+        socketio.init_app(Flask("x"), ping_interval=3)
+        assert not socketio.options.engine.monitor_clients
+        SocketIO().init_app(Flask("y"), monitor_clients=False)
+    assert ["monitor_clients=False" in str(warning.message) for warning in caught] == [True, True]
+    assert {warning.filename for warning in caught} == {__file__}
+
+
 def test_it_warns_at_the_line_of_init_app_too() -> None:
     with pytest.warns(UserWarning, match="async_mode") as caught:
         SocketIO().init_app(Flask("x"), async_mode="gevent")

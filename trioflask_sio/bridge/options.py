@@ -92,6 +92,11 @@ class Options:
         self.engine = EngineConfig(**{name: values[name] for name in ENGINE_OPTIONS if name in values})
         self.hub = HubConfig(**{name: values[name] for name in HUB_OPTIONS if name in values})
         _check_own(self.own)
+        if not self.engine.monitor_clients and (said or {}).get("monitor_clients", True):
+            warn_user(
+                "SocketIO option monitor_clients=False: a client whose network is gone stays connected until something "
+                "is sent to it; delete the option, or give a longer ping_timeout."
+            )
         self.given = dict(given)
 
     @property
