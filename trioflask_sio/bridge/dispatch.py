@@ -19,6 +19,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,6 +77,7 @@ class Dispatcher:
         border: the way there.
         context: the contextvars context every event starts from.
         report: told of exceptions that nobody handled; None logs them.
+        logger: where.
     """
 
     def __init__(
@@ -85,12 +87,14 @@ class Dispatcher:
         border: Border,
         context: Context,
         report: Callable[[Job, BaseException], None] | None = None,
+        logger: logging.Logger = _log,
     ) -> None:
         self._application = application
         self._hub = hub
         self._border = border
         self.context = context
-        self._report = report or _report
+        self._report = report or partial(_report, logger)
+        self._logger = logger
 
     def cancels(self, job: Job) -> bool:
         """Whether the departure of its client cancels this job."""
@@ -130,7 +134,7 @@ class Dispatcher:
         try:
             self.context.copy().run(fn, *args)
         except (Exception, HandlerCancelled, SystemExit):
-            _log.exception("The callback %s of an emit failed", _name(fn))
+            self._logger.exception("The callback %s of an emit failed", _name(fn))
 
     # --- tasks --------------------------------------------------------------------------------------------------
 
@@ -335,13 +339,13 @@ def _visible_args(job: Job, connection: Connection) -> tuple[object, ...]:
     return (job.event, *job.args) if _caught(job) else job.args
 
 
-def _report(job: Job, error: BaseException) -> None:
+def _report(logger: logging.Logger, job: Job, error: BaseException) -> None:
     """A programmer's mistake prints its traceback, a cancellation nothing, a refusal outside connect one line."""
     socket = job.socket
     if isinstance(error, HandlerCancelled):
-        _log.debug("The handler of %r was cancelled: client %s left %s", job.event, socket.sid, socket.namespace)
+        logger.debug("The handler of %r was cancelled: client %s left %s", job.event, socket.sid, socket.namespace)
     elif isinstance(error, (ConnectionRefusedError, builtins.ConnectionRefusedError)):
-        _log.error(
+        logger.error(
             "ConnectionRefusedError raised in the handler of %r for client %s in %s refuses nothing: "
             "raise it in a connect handler, or call disconnect().",
             job.event,
@@ -349,7 +353,7 @@ def _report(job: Job, error: BaseException) -> None:
             socket.namespace,
         )
     else:
-        _log.error(
+        logger.error(
             "The handler of %r failed for client %s in namespace %s, function %s%s",
             job.event,
             socket.sid,

@@ -292,7 +292,8 @@ class LocalRuntime:
         self.timers = LocalTimers()
         self.border = LocalBorder(self.timers)
         self.pool = LocalExecutor(self.border)
-        self.hub = Hub(replace(options.hub, async_handlers=False), handlers, self.pool, clock=time.monotonic)
+        config = replace(options.hub, async_handlers=False)
+        self.hub = Hub(config, handlers, self.pool, clock=time.monotonic, logger=options.logger)
         self.engine = LocalEngine(self.timers)
         self.hub.attach(cast("EnginePort", self.engine))
         self.errors: list[BaseException] = []

@@ -16,6 +16,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from trioflask_sio.bridge.json_option import json_codec, packet_codec
+from trioflask_sio.bridge.loggers import engine_logger, server_logger
 from trioflask_sio.engine.config import EngineConfig
 from trioflask_sio.exceptions import ConfigError, UnknownOption
 from trioflask_sio.hub.config import HubConfig
@@ -97,6 +98,8 @@ class Options:
                 "SocketIO option monitor_clients=False: a client whose network is gone stays connected until something "
                 "is sent to it; delete the option, or give a longer ping_timeout."
             )
+        self.logger = server_logger(self.own["logger"])
+        self.engine_logger = engine_logger(self.own["engineio_logger"])
         self.given = dict(given)
 
     @property

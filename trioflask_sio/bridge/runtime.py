@@ -71,12 +71,12 @@ class Runtime:
             own["worker_threads"], own["max_threads"], own["thread_idle_timeout"], options.hub.overlap_after
         )
         self.pool = Pool(pool_config, self.border)
-        self.hub = Hub(options.hub, handlers, self.pool, logger=logging.getLogger("trioflask_sio"))
-        self.dispatcher = Dispatcher(application, self.hub, self.border, context)
+        self.hub = Hub(options.hub, handlers, self.pool, logger=options.logger)
+        self.dispatcher = Dispatcher(application, self.hub, self.border, context, logger=options.logger)
         self.background = BackgroundTasks(self.border)
         # Hub and engine are typed against each other's Protocols; each sees more of the other than it asks for.
         listener = cast("SessionListener", self.hub)
-        self.engine = Engine(options.engine, listener, logger=logging.getLogger("trioflask_sio.engine"))
+        self.engine = Engine(options.engine, listener, logger=options.engine_logger)
         self.pool.hub = self.hub
         self.pool.performer = self.dispatcher
         self.hub.attach(cast("EnginePort", self.engine))

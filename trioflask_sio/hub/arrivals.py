@@ -82,6 +82,7 @@ class Arrivals:
         socket.decided = True
         if socket.state is SocketState.CONNECTING:
             socket.state = SocketState.CONNECTED
+            self._wiring.logger.debug("client %s has joined %.100s", socket.sid, socket.namespace)
             if not self._wiring.config.always_connect:
                 self._reply_connected(socket)
             socket.client.session.confirm()
@@ -99,6 +100,7 @@ class Arrivals:
         self._departures.erase(socket)
         if not here:
             return
+        self._wiring.logger.debug("client %s was refused in %.100s", socket.sid, socket.namespace)
         if self._wiring.config.always_connect:
             # Bare: current JavaScript clients take a payload for a broken packet (spec 1.5.5).
             self._reply(socket.client, self._wiring.codec.disconnect(socket.namespace))

@@ -53,6 +53,7 @@ class Departures:
         if socket.state not in (SocketState.CONNECTING, SocketState.CONNECTED):
             return False
         self._mark(socket, reason, detail)
+        self._wiring.logger.debug("client %s has left %.100s: %s", socket.sid, socket.namespace, detail)
         if drop_queued:
             self._drop_queued(socket)
         self._acks.forget(socket)

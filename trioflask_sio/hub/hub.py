@@ -178,6 +178,9 @@ class Hub:
 
     def emit(self, emission: Emission) -> None:
         """Put it into the outboxes of everybody it is for; ``flush`` sends."""
+        if self._wiring.talks:
+            to = "everybody" if emission.rooms is None else ", ".join(str(room)[:100] for room in emission.rooms)
+            self._logger.debug("emitting %r in %s to %s", emission.event, emission.namespace, to or "nobody")
         self.adapter.broadcast(emission)
 
     def deliver(self, emission: Emission, sids: Iterable[Sid]) -> None:

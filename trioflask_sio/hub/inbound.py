@@ -68,6 +68,8 @@ class Inbound:
         """Make an event, whose ``size`` bytes are held, a job of its socket's lane."""
         name = packet.data[0]
         wiring = self._wiring
+        if wiring.talks:
+            wiring.logger.debug("event %.100r of client %s in %.100s", name, socket.sid, socket.namespace)
         handler = wiring.handlers.find(socket.namespace, name)
         if handler is None:
             socket.client.session.release(size)

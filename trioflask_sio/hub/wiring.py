@@ -7,7 +7,7 @@ It holds no rules of its own. ``sockets`` is the only register of sids; sockets 
 from __future__ import annotations
 
 from collections.abc import Callable
-from logging import Logger
+from logging import DEBUG, Logger
 from typing import TYPE_CHECKING
 
 from trioflask_sio._types import Sid
@@ -41,6 +41,7 @@ class Wiring:
         "population",
         "sockets",
         "stats",
+        "talks",
     )
 
     def __init__(
@@ -63,6 +64,8 @@ class Wiring:
         self.new_sid = new_sid
         self.clock = clock
         self.logger = logger
+        self.talks = logger.isEnabledFor(DEBUG)
+        """Whether single events are logged; asked once, since they are many."""
         self.engine: EnginePort | None = None
         self.sockets: dict[Sid, Socket] = {}
         self.population: dict[str, int] = {}
