@@ -10,6 +10,7 @@ import pytest
 from tests.parity import scenarios
 from tests.parity.kit import SCENARIOS, Scenario, Transcript, api
 from tests.parity.page import differences
+from tests.parity.wire_kit import load
 
 for _module in pkgutil.iter_modules(scenarios.__path__):
     importlib.import_module(f"tests.parity.scenarios.{_module.name}")
@@ -43,5 +44,5 @@ def test_scenario(scenario: Scenario) -> None:
 def test_every_difference_is_listed_once_and_shown() -> None:
     listed = differences()
     assert len(listed) == len(set(listed))
-    shown = {difference for scenario in SCENARIOS.values() for difference in scenario.differences}
-    assert shown == set(listed)
+    of_all = [scenario.differences for scenario in SCENARIOS.values()] + [each.differences for each in load().values()]
+    assert frozenset().union(*of_all) == set(listed)

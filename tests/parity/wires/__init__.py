@@ -1,0 +1,1 @@
+"""The scenarios over real servers, by topic."""

@@ -1,0 +1,216 @@
+"""Connecting, refusing, leaving, rooms and sessions over real servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
+from flask import session
+
+from tests.parity.kit import Transcript, req
+from tests.parity.wire_kit import SECONDS, Stage, Wire, wire
+
+
+def _guarded(stage: Stage) -> None:
+    @stage.on("connect")
+    def connect(auth: dict[str, Any]) -> bool | None:
+        if auth["kind"] == "false":
+            return False
+        if auth["kind"] == "fails":
+            raise LookupError("in connect")
+        if auth["kind"] == "refused":
+            raise stage.api.ConnectionRefusedError(*auth["args"])
+        stage.note(auth)
+        return None
+
+    stage.on("disconnect")(lambda reason: stage.note(reason))
+
+
+@wire("1.5.2, 1.5.3, 1.5.4, 1.5.8", serve=_guarded)
+def refused_clients(wire: Wire, t: Transcript) -> None:
+    t.note("False", wire.refused(auth={"kind": "false"}))
+    for args in ([], ["no"], ["no", {"why": [1, None]}], ["no", 1, 2]):
+        t.note(f"{args}", wire.refused(auth={"kind": "refused", "args": args}))
+    with wire.visit(auth={"kind": "welcome", "ü": [1]}):
+        t.note("only this one got in", wire.noted(1))
+
+
+@wire("1.5.9", "error-in-connect", serve=_guarded)
+def errors_in_connect(wire: Wire, t: Transcript) -> None:
+    answer = wire.refused(auth={"kind": "fails"}, wait_timeout=0.5)
+    told = ["ConnectionError", {"message": "Connection rejected by server"}]
+    t.differs("error-in-connect", "without an error handler", answer, theirs=["ConnectionError", None], ours=told)
+
+
+@wire("2.4.1", "invalid-namespace", serve=_guarded)
+def unknown_namespaces(wire: Wire, t: Transcript) -> None:
+    exception, told = wire.refused(namespace="/nobody serves this")
+    t.note("exception", exception)
+    words = {"message": "Invalid namespace"}
+    t.differs("invalid-namespace", "told", told, theirs="Unable to connect", ours=words)
+
+
+def _reasons(stage: Stage) -> None:
+    stage.on("disconnect")(lambda reason: stage.note([reason, req.namespace, req.event["message"]]))
+    stage.on("put me out")(lambda: stage.api.disconnect())
+    stage.on("put out")(lambda sid: stage.api.disconnect(sid))
+    stage.on("ready")(lambda: None)
+
+
+@wire("1.6.2, 2.9", serve=_reasons)
+def why_clients_left(wire: Wire, t: Transcript) -> None:
+    with wire.visit() as visitor:
+        visitor.ask("ready")
+        visitor.client.disconnect()
+        t.note("the client left", wire.noted(1)[-1])
+    with wire.visit() as visitor:
+        visitor.emit("put me out")
+        t.note("put out by itself, the client hears", visitor.next())
+        t.note("put out by itself", wire.noted(2)[-1])
+    with wire.visit() as one, wire.visit() as two:
+        one.emit("put out", two.sid)
+        t.note("put out by another, the client hears", two.next())
+        t.note("put out by another", wire.noted(3)[-1])
+        t.note("the other stays", one.ask("ready"))
+    with wire.visit(transports=("websocket",)) as visitor:
+        visitor.ask("ready")
+        visitor.client.eio.ws.close()
+        t.note("the transport closed", wire.noted(4)[-1])
+
+
+def _request(stage: Stage) -> None:
+    stage.on("request")(
+        lambda: {
+            "args": req.args.to_dict(flat=False).get("a"),
+            "header": req.headers.get("X-Custom"),
+            "method": req.method,
+            "path": req.path,
+            "remote": req.remote_addr,
+            "sid": req.sid,
+            "host": req.headers["Host"].partition(":")[0],
+            "scheme": req.scheme,
+        }
+    )
+
+
+@wire("1.4.3", serve=_request)
+def the_request_of_handlers(wire: Wire, t: Transcript) -> None:
+    for transports in (("polling",), ("polling", "websocket")):
+        with wire.visit("?a=1&a=2", transports, headers={"X-Custom": "yes"}) as visitor:
+            seen = visitor.ask("request")
+            t.note(f"{transports}: sid", seen.pop("sid") == visitor.sid)
+            t.note(f"{transports}", seen)
+
+
+def _rooms(stage: Stage) -> None:
+    api = stage.api
+    stage.on("join")(lambda room: api.join_room(room))
+    stage.on("leave")(lambda room: api.leave_room(room))
+    stage.on("say")(lambda options, text: api.emit("said", text, **options))
+    stage.on("close")(lambda room: api.close_room(room))
+
+
+@wire("1.10.2, 1.10.5", serve=_rooms)
+def rooms_and_broadcasts(wire: Wire, t: Transcript) -> None:
+    with wire.visit() as one, wire.visit() as two:
+        one.ask("join", "room")
+        two.ask("say", {"to": "room"}, "to the room")
+        t.note("one", one.next())
+        one.ask("say", {"broadcast": True, "include_self": False}, "to the others")
+        t.note("two", two.next())
+        one.ask("say", {"to": two.sid}, "to two")
+        t.note("two again", two.next())
+        one.ask("leave", "room")
+        two.ask("say", {"to": "room"}, "to nobody")
+        two.ask("join", "room")
+        one.ask("close", "room")
+        one.ask("say", {"to": "room"}, "to nobody")
+        one.ask("say", {"broadcast": True}, "to all")
+        t.note("both", [one.next(), two.next()])
+        t.note("nothing else", [one.heard.empty(), two.heard.empty()])
+
+
+def _sessions(stage: Stage) -> None:
+    @stage.app.route("/login/<name>")
+    def login(name: str) -> str:
+        session["user"] = name
+        return str(session["user"])
+
+    @stage.app.route("/whoami")
+    def whoami() -> str:
+        return str(session.get("user"))
+
+    stage.on("get")(lambda: session.get("user"))
+    stage.on("set")(lambda name: session.update(user=name))
+
+
+@wire("1.8.1", serve=_sessions)
+def sessions_of_cookies(wire: Wire, t: Transcript) -> None:
+    with requests.Session() as browser:
+        browser.get(f"{wire.url}/login/anna", timeout=SECONDS)
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        with wire.visit(headers={"Cookie": cookies}) as visitor:
+            t.note("from the cookie", visitor.ask("get"))
+            visitor.ask("set", "berta")
+            t.note("kept for the connection", visitor.ask("get"))
+            t.note("not for views", browser.get(f"{wire.url}/whoami", timeout=SECONDS).text)
+        with wire.visit(headers={"Cookie": cookies}) as visitor:
+            t.note("forked anew", visitor.ask("get"))
+    with wire.visit() as visitor:
+        t.note("without a cookie", visitor.ask("get"))
+
+
+def _loops(stage: Stage) -> None:
+    @stage.on("loop")
+    def loop() -> None:
+        stage.note("started")
+        try:
+            for _ in range(50):
+                stage.sio.sleep(0.02)
+            stage.note("finished")
+        finally:
+            stage.note("left")
+
+
+@wire("6.4 #14", "handlers-cancelled", serve=_loops)
+def handlers_of_a_client_that_leaves(wire: Wire, t: Transcript) -> None:
+    with wire.visit() as visitor:
+        visitor.emit("loop")
+        wire.noted(1)
+    noted = wire.noted(2)
+    noted = wire.noted(3) if "finished" in noted else noted
+    ended = ["started", "finished", "left"]
+    t.differs("handlers-cancelled", "noted", noted, theirs=ended, ours=["started", "left"])
+
+
+def _greets(stage: Stage) -> None:
+    api = stage.api
+
+    @stage.on("connect")
+    def connect() -> None:
+        api.join_room("room")
+        stage.note(req.args.get("who"))
+
+    stage.on("say")(lambda text: api.send(text, to="room"))
+
+
+@wire("1.5.6", serve=_greets)
+def rooms_joined_in_connect(wire: Wire, t: Transcript) -> None:
+    with wire.visit("?who=one") as one, wire.visit("?who=two") as two:
+        t.note("connected", wire.noted(2))
+        two.emit("say", "hello")
+        t.note("heard", [one.next(), two.next()])
+
+
+def _transports(stage: Stage) -> None:
+    def transport() -> Any:
+        return stage.sio.server.transport(req.sid, stage.namespace)
+
+    stage.on("transport")(transport)
+
+
+@wire("1.1.3", serve=_transports)
+def the_transport_of_a_client(wire: Wire, t: Transcript) -> None:
+    for transports in (("websocket",), ("polling",)):
+        with wire.visit(transports=transports) as visitor:
+            t.note(f"{transports}", visitor.ask("transport"))
