@@ -131,7 +131,8 @@ class Wire:
 
     @contextlib.contextmanager
     def visit(self, query: str = "", transports: tuple[str, ...] = ("polling",), **options: Any) -> Iterator[Visitor]:
-        """A client, connected to the scenario's namespace; ``options`` are those of its ``connect``.
+        """A client, connected to the scenario's namespace; ``options`` are those of its ``connect``,
+        and ``more`` names further namespaces.
 
         Polling is the quick way: over a WebSocket the other package's server leaves the client waiting for the end of
         its goodbye, three seconds each time.
@@ -139,7 +140,8 @@ class Wire:
         with python_client() as client:
             visitor = Visitor(client, self.namespace)
             options.setdefault("wait_timeout", SECONDS)
-            client.connect(f"{self.url}{query}", transports=transports, namespaces=[self.namespace], **options)
+            namespaces = [self.namespace, *options.pop("more", ())]
+            client.connect(f"{self.url}{query}", transports=transports, namespaces=namespaces, **options)
             yield visitor
 
     def refused(self, **options: Any) -> list[Any]:

@@ -360,3 +360,35 @@ def errors_in_disconnect_and_classes(api: Api, t: Transcript) -> None:
     t.note("answer", outcome(lambda: client.emit("fail", callback=True, namespace="/x")))
     client.disconnect()
     t.note("seen", seen)
+
+
+@scenario("1.5.4", "refusal-with-bytes")
+def a_refusal_with_bytes(api: Api, t: Transcript) -> None:
+    app, sio = api.make()
+
+    @sio.on("connect")
+    def connect() -> None:
+        raise api.ConnectionRefusedError("no", b"bytes")
+
+    answer = outcome(partial(_connects, sio, app, None))
+    t.differs("refusal-with-bytes", "connected", answer, theirs="ValueError", ours=False)
+
+
+@scenario("1.5.5, 1.5.8")
+def always_connect(api: Api, t: Transcript) -> None:
+    app, sio = api.make(always_connect=True)
+    gone: list[object] = []
+    sio.on_event("disconnect", gone.append)
+
+    @sio.on("connect")
+    def connect(auth: dict[str, Any]) -> Any:
+        api.emit("hello")
+        return auth["let in"]
+
+    client = sio.test_client(app, auth={"let in": True})
+    t.note("let in", [client.is_connected(), client.get_received()])
+    refused = sio.test_client(app, auth={"let in": False})
+    t.note("refused", refused.is_connected())
+    sio.emit("news")
+    t.note("what both hear", [len(client.get_received()), [entry["name"] for entry in refused.queue]])
+    t.note("disconnect handlers", gone)

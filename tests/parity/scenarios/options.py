@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import warnings
 from functools import partial
@@ -144,3 +145,30 @@ def a_plain_wsgi_server(api: Api, t: Transcript) -> None:
     answer = app.test_client().get("/socket.io/?EIO=4&transport=polling&sid=unknown")
     t.differs("plain-wsgi", "status", answer.status_code, theirs=400, ours=500)
     t.differs("plain-wsgi", "names the server to use", "serve" in answer.text, theirs=False, ours=True)
+
+
+@scenario("1.9.7", "stop")
+def stopping_in_a_view(api: Api, t: Transcript) -> None:
+    app, sio = api.make()
+
+    @app.route("/stop")
+    def stop() -> str:
+        return str(outcome(sio.stop))
+
+    t.differs("stop", "answer", app.test_client().get("/stop").text, theirs="RuntimeError", ours="None")
+
+
+@scenario("1.3.12", "async-handlers")
+def asynchronous_handlers(api: Api, t: Transcript) -> None:
+    app, sio = api.make()
+
+    async def handler(number: int) -> int:
+        return number + 1
+
+    sio.on_event("a", handler)
+    client = sio.test_client(app)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs never awaits it, and Python says so
+        answer = outcome(lambda: client.emit("a", 1, callback=True))
+        gc.collect()
+    t.differs("async-handlers", "answer", answer, theirs="TypeError", ours=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import requests
@@ -214,3 +215,81 @@ def the_transport_of_a_client(wire: Wire, t: Transcript) -> None:
     for transports in (("websocket",), ("polling",)):
         with wire.visit(transports=transports) as visitor:
             t.note(f"{transports}", visitor.ask("transport"))
+
+
+def _more_namespaces(stage: Stage) -> None:
+    stage.on("say")(lambda text: stage.api.emit("said", [req.namespace, text], broadcast=True))
+    more = stage.api.namespace(
+        f"{stage.namespace}/more",
+        on_connect=lambda self: stage.note(["connect", req.namespace]),
+        on_disconnect=lambda self, reason: stage.note(["disconnect", reason]),
+        on_say=lambda self, text: self.emit("said", [req.namespace, text]),
+        on_ask=lambda self, *args: args,
+        on_leave=lambda self: stage.api.disconnect(),
+    )
+    stage.sio.on_namespace(more)
+
+
+@wire("1.11.1, 1.11.4, 1.13.5", serve=_more_namespaces)
+def several_namespaces_of_a_client(wire: Wire, t: Transcript) -> None:
+    more = f"{wire.namespace}/more"
+    with wire.visit(more=[more]) as visitor:
+        t.note("connected", wire.noted(1))
+        t.note("two sids", visitor.client.get_sid(more) != visitor.sid)
+        visitor.client.on("said", lambda data: visitor.heard.put(["said in more", data]), namespace=more)
+        visitor.emit("say", "here")
+        t.note("here", visitor.next())
+        visitor.client.emit("say", "there", namespace=more)
+        t.note("there", visitor.next())
+        t.note("answer", visitor.client.call("ask", (1, "two"), namespace=more, timeout=SECONDS))
+        t.note("no method", visitor.client.call("unknown", 1, namespace=more, timeout=SECONDS))
+        visitor.client.emit("leave", namespace=more)
+        t.note("put out of one", wire.noted(2)[-1])
+        visitor.emit("say", "still here")
+        t.note("the other stays", visitor.next())
+
+
+def _user_sessions(stage: Stage) -> None:
+    def sessions() -> list[object]:
+        server: Any = stage.sio.server
+        sid, namespace = req.sid, stage.namespace
+        found = [dict(server.get_session(sid, namespace=namespace))]
+        server.save_session(sid, {"a": 1}, namespace=namespace)
+        with server.session(sid, namespace=namespace) as data:
+            data["b"] = [2]
+        return [*found, server.get_session(sid, namespace=namespace)]
+
+    stage.on("sessions")(sessions)
+
+
+@wire("1.8.5, 2.12", serve=_user_sessions)
+def user_sessions_of_the_server(wire: Wire, t: Transcript) -> None:
+    with wire.visit() as one, wire.visit() as two:
+        t.note("at first, then saved", one.ask("sessions"))
+        t.note("kept", one.ask("sessions"))
+        t.note("another client's", two.ask("sessions"))
+
+
+def _ticker(stage: Stage) -> None:
+    """A thread that the first client starts and all others find running: the pattern of the guide's example."""
+    lock = threading.Lock()
+    threads: list[object] = []
+
+    def tick() -> None:
+        for _ in range(200):
+            stage.sio.sleep(0.01)
+            stage.sio.emit("tick", namespace=stage.namespace)
+
+    @stage.on("connect")
+    def connect() -> None:
+        with lock:
+            if not threads:
+                threads.append(stage.sio.start_background_task(tick))
+            stage.note(len(threads))
+
+
+@wire("1.15.4", serve=_ticker)
+def a_background_thread_of_all_clients(wire: Wire, t: Transcript) -> None:
+    with wire.visit() as one, wire.visit() as two:
+        t.note("threads", wire.noted(2))
+        t.note("ticks", [[visitor.next() for _ in range(3)][-1] for visitor in (one, two)])
