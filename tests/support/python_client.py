@@ -51,13 +51,14 @@ class _PoliteClient(socketio.Client):  # type: ignore[misc]  # socketio has no t
 
 
 @contextlib.contextmanager
-def python_client(http: requests.Session | None = None) -> Iterator[socketio.Client]:
+def python_client(http: requests.Session | None = None, *, serializer: str = "default") -> Iterator[socketio.Client]:
     """A client that does not reconnect, not connected yet; at the end of the block everything of it is closed.
 
     Args:
         http: what it sends its requests with; closed at the end, too.
+        serializer: the form of packets.
     """
-    client = _PoliteClient(reconnection=False, http_session=http)
+    client = _PoliteClient(reconnection=False, http_session=http, serializer=serializer)
     try:
         yield client
     finally:
