@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import requests
 import socketio as python_socketio
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tests.parity.kit import Api, Transcript
 from tests.support.python_client import python_client
@@ -220,6 +221,7 @@ def build(api: Api) -> tuple[Flask, SocketIO]:
     # machine makes everything long.
     options: dict[str, Any] = {"overlap_after": 5.0} if api.side == "ours" else {}
     app, sio = api.make(**options)
+    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]  # as Flask's documentation has it
     for scenario in load().values():
         stage = Stage(api, app, sio, scenario.namespace)
         scenario.serve(stage)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, current_app, g, session
+from flask import (
+    Response,
+    abort,
+    current_app,
+    flash,
+    g,
+    get_flashed_messages,
+    has_app_context,
+    has_request_context,
+    render_template_string,
+    session,
+    url_for,
+)
 
 from tests.parity.kit import Api, Transcript, outcome, req, scenario
 
@@ -209,3 +221,57 @@ def a_managed_session_is_a_dict(api: Api, t: Transcript) -> None:
     client = sio.test_client(app)
     t.note("first", outcome(lambda: client.emit("a", 1, callback=True)))
     t.note("second", outcome(lambda: client.emit("a", 2, callback=True)))
+
+
+@scenario("1.4.2")
+def flasks_helpers_in_handlers(api: Api, t: Transcript) -> None:
+    app, sio = api.make()
+    app.add_url_rule("/page/<name>", "page", lambda name: name)
+
+    @sio.on("helpers")
+    def helpers() -> list[object]:
+        flash("kept in the session")
+        return [
+            url_for("page", name="x"),
+            render_template_string("{{ request.namespace }} {{ 1 + 1 }}"),
+            get_flashed_messages(),
+            has_request_context(),
+            has_app_context(),
+        ]
+
+    @sio.on("abort")
+    def stop(code: int) -> None:
+        abort(code)
+
+    client = sio.test_client(app)
+    t.note("helpers", client.emit("helpers", callback=True))
+    t.attempt("abort", lambda: client.emit("abort", 404), words="404 Not Found")
+    t.note("no context is left", [has_request_context(), has_app_context()])
+
+
+@scenario("1.8.1")
+def attributes_of_a_managed_session(api: Api, t: Transcript) -> None:
+    app, sio = api.make()
+
+    @sio.on("a")
+    def a() -> dict[str, object]:
+        session["a"] = 1
+        names = ("modified", "accessed", "new", "permanent")
+        return {name: bool(getattr(session, name)) for name in names}
+
+    for name, value in sio.test_client(app).emit("a", callback=True).items():
+        t.note(name, value)
+
+
+@scenario("1.4.5, 1.4.6")
+def events_with_odd_names(api: Api, t: Transcript) -> None:
+    app, sio = api.make()
+    for name in ("with spaces", "ü 😀", "", "on_a", "__init__"):
+        sio.on_event(name, lambda name=name: [name])
+    sio.on_namespace(api.namespace("/x", on_a=lambda self: "a", helper=lambda self: "not an event"))
+    client = sio.test_client(app)
+    client.connect("/x")
+    for name in ("with spaces", "ü 😀", "", "on_a", "__init__"):
+        t.note(repr(name), client.emit(name, callback=True))
+    for name in ("a", "on_a", "helper", "__init__", "emit", "with spaces"):
+        t.note(f"a class: {name}", client.emit(name, callback=True, namespace="/x"))

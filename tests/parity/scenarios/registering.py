@@ -181,3 +181,23 @@ def two_applications_in_one_process(api: Api, t: Transcript) -> None:
     hearer, other = sio_one.test_client(one), sio_two.test_client(two)
     sio_one.emit("news")
     t.note("heard", (len(hearer.get_received()), len(other.get_received())))
+
+
+@scenario("1.3.1")
+def the_empty_namespace_is_the_root(api: Api, t: Transcript) -> None:
+    app, sio = api.make()
+    sio.on_event("a", lambda: req.namespace, namespace="")
+    client = sio.test_client(app, namespace="")
+    t.note("answer", client.emit("a", callback=True))
+    t.note("a class", api.namespace("").namespace)
+
+
+@scenario("1.3.4")
+def a_class_registered_after_the_application(api: Api, t: Transcript) -> None:
+    app, sio = api.make()
+    client = sio.test_client(app)
+    sio.on_namespace(api.namespace("/late", on_a=lambda self: "late"))
+    sio.on_event("b", lambda: "later")
+    client.connect("/late")
+    t.note("class", client.emit("a", callback=True, namespace="/late"))
+    t.note("function", client.emit("b", callback=True))

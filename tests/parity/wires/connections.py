@@ -101,6 +101,9 @@ def the_request_of_handlers(wire: Wire, t: Transcript) -> None:
             seen = visitor.ask("request")
             t.note(f"{transports}: sid", seen.pop("sid") == visitor.sid)
             t.note(f"{transports}", seen)
+    with wire.visit(headers={"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}) as visitor:
+        seen = visitor.ask("request")
+        t.note("behind a proxy", [seen["remote"], seen["scheme"]])
 
 
 def _rooms(stage: Stage) -> None:

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import requests
+from flask import has_request_context
 
 from tests.parity.kit import Transcript, outcome, req
 from tests.parity.wire_kit import SECONDS, Stage, Wire, wire
@@ -242,3 +243,23 @@ def the_order_of_one_clients_events(wire: Wire, t: Transcript) -> None:
         visitor.emit("slow")
         visitor.emit("fast")
         t.differs("in-order", "ended", wire.noted(2), theirs=["fast", "slow"], ours=["slow", "fast"])
+
+
+def _asks_from_a_view(stage: Stage) -> None:
+    stage.on("connect")(lambda: None)
+
+    @stage.app.route("/ask/<sid>")
+    def ask(sid: str) -> str:
+        def told(*args: object) -> None:
+            stage.note([list(args), has_request_context()])
+
+        stage.sio.emit("question", 1, to=sid, namespace=stage.namespace, callback=told)
+        return "asked"
+
+
+@wire("1.9.1", serve=_asks_from_a_view)
+def callbacks_of_a_views_emit(wire: Wire, t: Transcript) -> None:
+    with wire.visit() as visitor:
+        visitor.answers = {"question": (1, "two")}
+        t.note("view", requests.get(f"{wire.url}/ask/{visitor.sid}", timeout=SECONDS).text)
+        t.note("callback", wire.noted(1))
