@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-import trioflask_sio
 from trioflask_sio.bridge.serving import serve
 from trioflask_sio.exceptions import SocketIOError
 
@@ -19,7 +18,7 @@ __all__ = ["main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(trioflask_sio.__version__, prog_name="trioflask-sio")
+@click.version_option(package_name="trioflask-sio", prog_name="trioflask-sio")
 def main() -> None:
     """Realtime for Flask on structured concurrency."""
 
@@ -83,7 +82,7 @@ def _load(target: str) -> Any:
 
 def _demo_application() -> Any:
     """The chat: inside an installed package, or in the source tree's ``examples``."""
-    package = Path(trioflask_sio.__file__).parent
+    package = Path(__file__).parent.parent
     for place in (package / "demo" / "chat" / "app.py", package.parent / "examples" / "chat" / "app.py"):
         if place.exists():
             return runpy.run_path(str(place), run_name="trioflask_sio_demo")["socketio"]
