@@ -20,8 +20,10 @@ from anyio.abc import TaskGroup
 from trioflask_sio.bridge.runs import Run, current_run, enter
 from trioflask_sio.bridge.waiting import Scope, Waiter
 from trioflask_sio.exceptions import HandlerCancelled, UsageError
+from trioflask_sio.hub.jobs import JobKind
 
 if TYPE_CHECKING:
+    from trioflask_sio._types import Sid
     from trioflask_sio.bridge.portal import Backend, Border
 
 __all__ = ["BackgroundTask", "BackgroundTasks"]
@@ -32,10 +34,11 @@ _log = logging.getLogger("trioflask_sio")
 class BackgroundTask:
     """What ``start_background_task`` returns."""
 
-    __slots__ = ("_done", "_started", "name")
+    __slots__ = ("_done", "_origin", "_started", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._origin = _connecting_client()
         self._done = Waiter()
         self._started = False
 
@@ -172,7 +175,9 @@ class BackgroundTasks:
             self._all_ended.set()
 
     def _run_in_thread(self, task: BackgroundTask, call: Callable[[], Any]) -> None:
-        enter(Run(self.border, self.scope))
+        run = Run(self.border, self.scope)
+        run.origin = task._origin
+        enter(run)
         try:
             call()
         except HandlerCancelled:
@@ -195,3 +200,11 @@ class BackgroundTasks:
         finally:
             task._done.wake()
             self._left(task)
+
+
+def _connecting_client() -> Sid | None:
+    """The client whose connect handler the calling code is."""
+    run = current_run()
+    if run is None or run.job is None or run.job.kind is not JobKind.CONNECT:
+        return None
+    return run.job.socket.sid

@@ -113,7 +113,7 @@ class Operations:
                 callback=callback,
                 rooms=rooms,
                 skip=skip,
-                sender=sender.sid if sender is not None else None,
+                sender=_sender(run, callback),
             )
         except (TypeError, ValueError) as error:
             raise unsendable(f"event {event!r}", error) from None
@@ -305,6 +305,15 @@ def spare(run: Run | None, sid: Sid, namespace: str) -> None:
     socket = run.socket if run is not None else None
     if run is not None and socket is not None and socket.sid == sid and socket.namespace == namespace:
         run.cancels = run.cancels and socket.ended
+
+
+def _sender(run: Run | None, callback: object) -> Sid | None:
+    """On whose behalf the calling code emits. A background task's callback belongs to no client (spec 1.9.1)."""
+    if run is None:
+        return None
+    if run.socket is not None:
+        return run.socket.sid
+    return run.origin if callback is None else None
 
 
 def _hand_over(runtime: Runtime, run: Run | None, emission: Emission) -> None:

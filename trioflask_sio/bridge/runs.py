@@ -25,6 +25,7 @@ from trioflask_sio.exceptions import HandlerCancelled
 if TYPE_CHECKING:
     from anyio import CancelScope
 
+    from trioflask_sio._types import Sid
     from trioflask_sio.bridge.portal import Border
     from trioflask_sio.hub.jobs import Job
     from trioflask_sio.hub.lanes import Lane
@@ -64,6 +65,7 @@ class Run:
         "has_place",
         "job",
         "lane",
+        "origin",
         "parked",
         "places",
         "scope",
@@ -91,6 +93,9 @@ class Run:
         self.cancel_scope: CancelScope | None = None
         self.flushes = False
         """It is an asynchronous handler's: what it emits is flushed when it next waits or ends, all at once."""
+        self.origin: Sid | None = None
+        """It is a background task that this client's connect handler has started: what it emits may reach the client
+        before it is let in, as what the handler itself emits does (spec 2.5.2, 1.13.12)."""
         self.parked = False
         """It waits without a place."""
         self._hold: list[None] = [None]

@@ -296,3 +296,24 @@ def a_background_thread_of_all_clients(wire: Wire, t: Transcript) -> None:
     with wire.visit() as one, wire.visit() as two:
         t.note("threads", wire.noted(2))
         t.note("ticks", [[visitor.next() for _ in range(3)][-1] for visitor in (one, two)])
+
+
+def _task_of_connect(stage: Stage) -> None:
+    @stage.on("connect")
+    def connect() -> None:
+        sid, sent = req.sid, threading.Event()
+
+        def greet() -> None:
+            stage.sio.emit("greeting", "to you", to=sid, namespace=stage.namespace)
+            stage.sio.emit("greeting", "to all", namespace=stage.namespace)
+            sent.set()
+
+        stage.sio.start_background_task(greet)
+        stage.note(sent.wait(SECONDS))
+
+
+@wire("1.13.12", serve=_task_of_connect)
+def a_task_of_connect_that_emits_at_once(wire: Wire, t: Transcript) -> None:
+    with wire.visit() as visitor:
+        t.note("emitted before the client was let in", wire.noted(1))
+        t.note("received", visitor.next_sorted(2))
