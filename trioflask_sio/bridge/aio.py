@@ -17,17 +17,17 @@ from trioflask_sio.bridge import functions
 from trioflask_sio.bridge.operations import (
     CALL_TIMEOUT,
     Answer,
+    answer_of,
     as_args,
     as_rooms,
     disconnect_job,
     is_own,
     nested_run,
     spare,
-    unpack,
     unsendable,
 )
 from trioflask_sio.bridge.runs import current_run
-from trioflask_sio.exceptions import ClientGone, TimeoutError, UsageError
+from trioflask_sio.exceptions import UsageError
 
 if TYPE_CHECKING:
     from trioflask_sio.bridge.runs import Run
@@ -46,7 +46,7 @@ class _Mailbox:
 
     def __init__(self) -> None:
         self.event = anyio.Event()
-        self.value: object = None
+        self.value: object = Answer.LATE
 
     def answered(self, args: tuple[object, ...]) -> None:
         self.value = args
@@ -103,13 +103,9 @@ async def call(
             await mailbox.event.wait()
     finally:
         runtime.hub.withdraw(mailbox)
-    if not mailbox.event.is_set():
-        raise TimeoutError(f"The client {rooms[0]!r} did not answer {event!r} within {timeout:g} s.")
     if mailbox.value is Answer.GONE:
         await anyio.lowlevel.checkpoint_if_cancelled()  # the caller's own client: its handler is cancelled, not failed
-        raise ClientGone(f"The client {rooms[0]!r} left, or was not connected, before it answered {event!r}.")
-    assert isinstance(mailbox.value, tuple)
-    return unpack(mailbox.value)
+    return answer_of(mailbox.value, event, rooms, timeout)
 
 
 async def emit(event: str, *args: object, to: Sid | None = None, **options: Any) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Operations",
+    "answer_of",
     "as_args",
     "as_rooms",
     "as_sids",
@@ -175,7 +176,7 @@ class Operations:
             runtime.border.offer(_withdraw, runtime, answer)
         if value is Answer.GONE and run is not None and run.cancels and run.socket is not None and run.socket.ended:
             raise run.cancellation()  # it was the handler's own client: the news only came by this way first
-        return _result(value, event, rooms, timeout)
+        return answer_of(value, event, rooms, timeout)
 
     # --- rooms --------------------------------------------------------------------------------------------------
 
@@ -288,7 +289,6 @@ def nested_run(runtime: Runtime, job: Job) -> Run:
     run = Run(runtime.border, Scope(), job.socket.lane, None)
     run.pass_on()
     run.begin(job, cancels=False)
-    run.unwinding = True
     return run
 
 
@@ -378,7 +378,8 @@ def _wait_in_thread(runtime: Runtime, arm: Callable[[Waiter], object]) -> object
     return waiter.value
 
 
-def _result(value: object, event: str, rooms: tuple[Room, ...], timeout: float | None) -> object:
+def answer_of(value: object, event: str, rooms: tuple[Room, ...], timeout: float | None) -> object:
+    """What a ``call()`` returns or raises for what it was woken with: arguments, ``Answer.GONE`` or ``Answer.LATE``."""
     if value is Answer.LATE:
         raise TimeoutError(f"The client {rooms[0]!r} did not answer {event!r} within {timeout:g} s.")
     if value is Answer.GONE:

@@ -120,7 +120,6 @@ class Pool:
         """Run a disconnect handler beyond every limit, then tell the hub (and ``done``); loop thread."""
         run = Run(self.border, Scope(), job.socket.lane, None)
         run.pass_on()
-        run.unwinding = True
         if job.handler is not None and job.handler.is_async:
             self._start(self._farewell_task, job, run, done)
         else:
@@ -200,7 +199,6 @@ class Pool:
     def _farewell(self, job: Job, run: Run, done: Callable[[], object] | None) -> None:
         run.thread_id = threading.get_ident()
         run.begin(job, cancels=False)
-        run.unwinding = True
         try:
             self.performer.perform(job, run)
         finally:
@@ -275,7 +273,6 @@ class Pool:
     async def _farewell_task(self, job: Job, run: Run, done: Callable[[], object] | None) -> None:
         run.thread_id = threading.get_ident()
         run.begin(job, cancels=False)
-        run.unwinding = True
         try:
             await self.performer.perform_async(job, run)
         except Exception:  # as in _lane_task

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from trioflask_sio.bridge.portal import BorderState
 from trioflask_sio.bridge.waiting import CANCELLED, Scope, Waiter
 from trioflask_sio.exceptions import HandlerCancelled
+from trioflask_sio.hub.jobs import Job, JobKind
 
 if TYPE_CHECKING:
     from anyio import CancelScope
@@ -108,7 +109,7 @@ class Run:
         """The next job starts."""
         self.job = job
         self.cancels = cancels
-        self.unwinding = False
+        self.unwinding = job.kind is JobKind.DISCONNECT  # its client has left: emits to it are silent (design §8.9)
         self.started = time.perf_counter()
 
     def renew(self) -> bool:
