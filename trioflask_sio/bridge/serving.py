@@ -26,9 +26,6 @@ __all__ = ["run", "serve", "serve_async", "stop"]
 
 _log = logging.getLogger("trioflask_sio")
 
-RUN_ONLY = ("debug", "use_reloader", "reloader_options", "extra_files", "log_output", "allow_unsafe_werkzeug")
-"""Arguments of ``SocketIO.run`` that ``serve`` does not have."""
-
 
 def serve(app: Flask | SocketIO, host: str | None = "127.0.0.1", port: int = 5000, **options: Any) -> None:
     """Serve a Flask application and its Socket.IO clients until Ctrl-C, SIGTERM or ``socketio.stop()``.

@@ -12,7 +12,6 @@ from typing import Final
 from trioflask_sio.exceptions import ConfigError
 
 __all__ = [
-    "ACCEPT_BACKLOG",
     "BORDER_BYTES",
     "BORDER_ITEMS",
     "CLIENT_ATTACHMENTS",
@@ -66,9 +65,6 @@ body or a read may hold many thousands, and different clients never wait for eac
 
 WORKER_THREADS: Final = 64
 """Handlers that run at the same time (design §4)."""
-
-ACCEPT_BACKLOG: Final = 1_024
-"""Connections the kernel holds for us between two accepts; Linux caps it at ``somaxconn``."""
 
 CLOSE_HOLD: Final = 30.0
 """Seconds a closed polling session waits for the poll that fetches its last packets (spec 3.5.6)."""

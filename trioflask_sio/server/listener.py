@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -243,8 +243,3 @@ def _inode(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def bound_addresses(listeners: Sequence[Listener]) -> list[Bound]:
-    """What is reported when the server is ready."""
-    return [listener.bound for listener in listeners]
